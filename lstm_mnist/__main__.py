@@ -1,0 +1,61 @@
+"""Entry point: `python -m lstm_mnist [COMMAND] [--flag=value ...]`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from absl import flags
+
+from lstm_mnist.errors import UsageError, UserError
+
+COMMANDS = {
+    "train": "train the network and compare with the reported accuracy (the default)",
+    "verify": "replay a recorded trace of the original script and compare every quantity",
+}
+DEFAULT_COMMAND = "train"
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        print(f"lstm_mnist: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("lstm_mnist: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    name = DEFAULT_COMMAND
+    if arguments and not arguments[0].startswith("-"):
+        name = arguments.pop(0)
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name}; the commands are: {', '.join(COMMANDS)}")
+    command = importlib.import_module(f"lstm_mnist.commands.{name}")
+    try:
+        _, *extra = flags.FLAGS([name, *arguments])
+    except flags.Error as error:
+        raise UsageError(f"{' '.join(str(error).split())} (see {name} --help)") from error
+    if flags.FLAGS.help:
+        print(_help(name, command))
+        return 0
+    if extra:
+        raise UsageError(f"unexpected {extra[0]}: a command comes first, and flags begin with --")
+    return command.main()
+
+
+def _help(name: str, command: ModuleType) -> str:
+    commands = "\n".join(f"  {other:8} {purpose}" for other, purpose in COMMANDS.items())
+    return (
+        "Usage: python -m lstm_mnist [COMMAND] [--flag=value ...]\n\n"
+        f"Commands:\n{commands}\n\n"
+        f"Flags of {name}:\n{flags.FLAGS.module_help(command)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

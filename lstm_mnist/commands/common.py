@@ -1,0 +1,33 @@
+"""Flags that several commands share."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from lstm_mnist import runtime
+from lstm_mnist.errors import UsageError
+
+HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder in which TensorFlow Datasets keeps MNIST; prepared there if missing. "
+    "By default its own: $TFDS_DATA_DIR, else ~/tensorflow_datasets.",
+)
+DEVICE = flags.DEFINE_enum(
+    "device", "auto", runtime.DEVICES, "Where to compute; auto takes a GPU if there is one."
+)
+
+
+def data_dir() -> str | None:
+    """Return the value of --data_dir. Raises UsageError if it is not a folder."""
+    path = _DATA_DIR.value
+    if path is not None and Path(path).exists() and not Path(path).is_dir():
+        raise UsageError(f"--data_dir={path} is not a folder")
+    return path
+
+
+def progress() -> bool:
+    """Return whether progress bars are wanted: on a terminal only."""
+    return sys.stdout.isatty()

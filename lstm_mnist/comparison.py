@@ -1,0 +1,35 @@
+"""What the document reports, and how a run compares with it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lstm_mnist.training import Epoch, Run
+
+# The document's closing sentence: accuracies after its 30 iterations, in percent, "about".
+REPORTED_EPOCHS = 30
+REPORTED_TRAIN = 98.51
+REPORTED_TEST = 98.27
+
+
+def summary(run: "Run") -> str:
+    """Return a table of the reported accuracies, a run's final and its best epoch."""
+    header = f"{'accuracy %':34} {'epoch':>5} {'train':>7} {'held out':>9} {'test':>7}"
+    reported = (
+        f"{'reported by the document':34} {REPORTED_EPOCHS:5} "
+        f"{REPORTED_TRAIN:7.2f} {'-':>9} {REPORTED_TEST:7.2f}"
+    )
+    return "\n".join(
+        [
+            header,
+            reported,
+            _row("this run, final epoch", run.final),
+            _row("this run, best epoch on held out", run.best),
+        ]
+    )
+
+
+def _row(name: str, epoch: "Epoch") -> str:
+    return (
+        f"{name:34} {epoch.number:5} {epoch.train.percent:7.2f} "
+        f"{epoch.validation.percent:9.2f} {epoch.test.percent:7.2f}"
+    )

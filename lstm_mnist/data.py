@@ -1,0 +1,237 @@
+"""MNIST as TensorFlow 1's `read_data_sets` gave it, and the order in which `next_batch` fed it.
+
+The four archives are part of the package. TensorFlow Datasets (TFDS) prepares them and keeps the
+result in its cache; what is read back is put into the order of the archives and checked.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_mnist.errors import DataError
+
+BUILDER = "mnist:3.0.1"
+ARCHIVES = Path(__file__).parent / "archives"
+ARCHIVE_SHA256 = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+}
+# SHA-256 of a split's pixels (uint8, [N, 28, 28]) followed by its labels (uint8, [N]).
+SPLIT_SHA256 = {
+    "train": "12d85ccf7045311321359e8016611fe8928a6317b69b4543429ee07dce628b3d",
+    "validation": "47d921ad3f2875ef61ee1565a06261eb42e205fa9b89340f349dbb60792ff55c",
+    "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
+}
+VALIDATION_SIZE = 5_000  # `read_data_sets` holds out the first 5,000 training images
+
+
+class Split(NamedTuple):
+    """Examples in the order of the archives."""
+
+    images: NDArray[np.float32]  # [N, 28, 28], rows by columns, in [0, 1]
+    labels: NDArray[np.uint8]  # [N], in 0..9
+
+
+class Dataset(NamedTuple):
+    """The three splits of `read_data_sets`: 55,000, 5,000 and 10,000 examples."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
+    """Load MNIST, preparing it in `data_dir` first if it is not there.
+
+    No connection is attempted. `data_dir` is TFDS's data directory (None: its default place), and
+    `progress` shows TFDS's progress bars while it prepares.
+
+    Raises DataError if the data can neither be read nor prepared, or is not MNIST.
+    """
+    builder = _prepared_builder(data_dir, progress=progress)
+    train_images, train_labels = _read(builder, "train")
+    pixels = {
+        "train": (train_images[VALIDATION_SIZE:], train_labels[VALIDATION_SIZE:]),
+        "validation": (train_images[:VALIDATION_SIZE], train_labels[:VALIDATION_SIZE]),
+        "test": _read(builder, "test"),
+    }
+    for name, (images, labels) in pixels.items():
+        actual = digest(images, labels)
+        if actual != SPLIT_SHA256[name]:
+            raise _damaged(
+                builder.data_path, f"{name} split: SHA-256 {actual}, expected {SPLIT_SHA256[name]}"
+            )
+    return Dataset(
+        **{key: Split(_scale(images), labels) for key, (images, labels) in pixels.items()}
+    )
+
+
+def digest(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of a split's pixels followed by its labels."""
+    sha256 = hashlib.sha256(np.ascontiguousarray(images))
+    sha256.update(np.ascontiguousarray(labels))
+    return sha256.hexdigest()
+
+
+def _prepared_builder(data_dir: str | None, *, progress: bool) -> Any:
+    """Return TFDS's builder of MNIST, after preparing the dataset where it is missing."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(BUILDER, data_dir=data_dir)
+        if not builder.is_prepared():
+            builder = _prepare(builder.data_path.parents[1], progress=progress)
+        return builder
+    except OSError as error:
+        place = data_dir or tfds.core.constants.DATA_DIR
+        raise DataError(
+            f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
+        ) from error
+
+
+def _prepare(data_dir: Path, *, progress: bool) -> Any:
+    """Prepare MNIST from the embedded archives, or wait for the process that is doing it.
+
+    The lock is ours because TFDS has none: two processes that prepare at once fail each other.
+    """
+    import filelock
+    import tensorflow_datasets as tfds
+
+    _check_archives()
+    tfds.display_progress_bar(enable=progress)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(data_dir / ".mnist.lock"):
+        builder = tfds.builder(BUILDER, data_dir=data_dir)
+        if not builder.is_prepared():
+            with (
+                # TFDS announces a download, which would be untrue here.
+                contextlib.redirect_stdout(io.StringIO()),
+                tempfile.TemporaryDirectory(prefix=".mnist-unpacked-", dir=data_dir) as unpacked,
+            ):
+                builder.download_and_prepare(
+                    download_dir=unpacked,
+                    download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
+                )
+    return builder
+
+
+def _check_archives() -> None:
+    for name, expected in ARCHIVE_SHA256.items():
+        path = ARCHIVES / name
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        if actual != expected:
+            raise DataError(
+                f"{path} is not the archive it should be (SHA-256 {actual}, expected {expected}): "
+                "install the package again"
+            )
+
+
+def _read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a prepared split's pixels [N, 28, 28] and labels [N] in the order of the archive."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    try:
+        stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise _damaged(builder.data_path, f"{split} split: {str(error).splitlines()[0]}") from error
+    images = stored["image"][..., 0]
+    labels = stored["label"].astype(np.uint8)
+    position = np.argsort(_archive_index(split, len(labels)))
+    return images[position], labels[position]
+
+
+def _archive_index(split: str, size: int) -> list[int]:
+    """Return, for each stored example of a split, its index in the archive.
+
+    TFDS stores examples sorted by a hash of their index, salted with the name of the split.
+    """
+    from tensorflow_datasets.core import hashing
+
+    hasher = hashing.Hasher(split)
+    return sorted(range(size), key=[hasher.hash_key(index) for index in range(size)].__getitem__)
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"the dataset in {path} is damaged ({reason}): delete that folder to have it prepared again"
+    )
+
+
+def _scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Scale pixels to [0, 1] by the product with float32(1/255), as `read_data_sets` does."""
+    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
+
+
+class EpochOrder(NamedTuple):
+    """Which examples one epoch's three passes feed, in order: indices into the splits."""
+
+    train: NDArray[np.int64]
+    train_evaluation: NDArray[np.int64]
+    test_evaluation: NDArray[np.int64]
+
+
+def epoch_orders(
+    seed: int, *, train_size: int, test_size: int, batch_size: int
+) -> Iterator[EpochOrder]:
+    """Yield the order of every epoch, as `next_batch` under `np.random.seed(seed)` feeds it.
+
+    A pass feeds the whole batches that fit into the split; what is left over begins the next pass.
+    """
+    random = np.random.RandomState(seed)
+    train, test = _Stream(train_size, random), _Stream(test_size, random)
+    train_pass = train_size - train_size % batch_size
+    test_pass = test_size - test_size % batch_size
+    while True:
+        yield EpochOrder(train.take(train_pass), train.take(train_pass), test.take(test_pass))
+
+
+def epoch_order(
+    seed: int, epoch: int, *, train_size: int, test_size: int, batch_size: int
+) -> EpochOrder:
+    """Return the order of epoch `epoch` (from 0) alone; see `epoch_orders`."""
+    orders = epoch_orders(seed, train_size=train_size, test_size=test_size, batch_size=batch_size)
+    return next(itertools.islice(orders, epoch, None))
+
+
+class _Stream:
+    """The endless sequence of a split's examples that `next_batch` cuts into batches."""
+
+    def __init__(self, size: int, random: np.random.RandomState) -> None:
+        self._random = random
+        self._order = np.arange(size)
+        self._rest = self._order[:0]
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        parts = []
+        while count > 0:
+            if not len(self._rest):
+                self._shuffle()
+            part, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(part)
+            parts.append(part)
+        return np.concatenate(parts)
+
+    def _shuffle(self) -> None:
+        # A fresh permutation of the already shuffled examples, as `next_batch` draws it.
+        permutation = np.arange(len(self._order))
+        self._random.shuffle(permutation)
+        self._order = self._rest = self._order[permutation]

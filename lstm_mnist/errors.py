@@ -1,0 +1,25 @@
+"""Failures that a user can act on: each becomes one line on standard error and an exit code."""
+
+
+class UserError(Exception):
+    """Base of the failures that are reported without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A flag, an argument or their combination is wrong."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """An input file (archive, prepared dataset, trace) is missing, unreadable or altered."""
+
+    exit_code = 3
+
+
+class OutputError(UserError):
+    """Results cannot be written where they were asked to go."""
+
+    exit_code = 7

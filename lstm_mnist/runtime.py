@@ -1,0 +1,105 @@
+"""Starting TensorFlow: quietly, on the device that was asked for, and telling what it runs on."""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import absl.logging
+
+from lstm_mnist.errors import UsageError
+
+DEVICES = ("auto", "cpu", "gpu")
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+
+def start(device: str) -> dict[str, Any]:
+    """Import TensorFlow, choose the device for the rest of the process and describe it.
+
+    "auto" takes a GPU where TensorFlow finds one. Raises UsageError for "gpu" where it does not.
+    """
+    absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of the very state it mends
+    with _native_chatter():
+        import tensorflow as tf
+
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        gpus = tf.config.get_visible_devices("GPU")
+        if device == "gpu" and not gpus:
+            raise UsageError(
+                "--device=gpu: TensorFlow finds no GPU here; take --device=cpu, or check the "
+                'driver and that "tensorflow[and-cuda]" is installed'
+            )
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.list_logical_devices()  # initialises the devices while native code is quiet
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "kind": "GPU" if gpus else "CPU",
+        "name": _gpu_name(tf, gpus[0]) if gpus else _cpu_name(),
+        "cores": cores,
+        # TensorFlow's own numbers, where 0 stands for one thread per core.
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or cores,
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or cores,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the arithmetic."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return the commit this package is checked out at and whether it was changed, or None."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ("git", "-C", str(package), *arguments), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    package = Path(__file__).parent
+    try:
+        # A package installed below somebody else's checkout is not at that checkout's commit.
+        git("ls-files", "--error-unmatch", __file__)
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _gpu_name(tf: Any, gpu: Any) -> str:
+    return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+
+
+@contextlib.contextmanager
+def _native_chatter() -> Iterator[None]:
+    """Discard what native code prints while TensorFlow starts; Python's errors still pass.
+
+    TensorFlow 2.21 logs to standard error before it reads TF_CPP_MIN_LOG_LEVEL. Who sets that
+    variable sees everything.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

@@ -1,0 +1,199 @@
+"""One run: train for some epochs, evaluate the three splits after each of them."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lstm_mnist import data, networks
+from lstm_mnist.config import Config
+
+# Evaluation is independent of the batch size: large batches are only faster.
+EVALUATION_BATCH_SIZE = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A network's result on all examples of a split."""
+
+    correct: int
+    total: int
+    loss: float  # mean softmax cross-entropy, nats
+
+    @property
+    def percent(self) -> float:
+        """Return the accuracy in percent."""
+        return 100 * self.correct / self.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch's results."""
+
+    number: int  # from 1
+    training_loss: float  # mean over the batches, each before its update
+    train: Score
+    validation: Score
+    test: Score
+    training_seconds: float
+    evaluation_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run up to the last finished epoch."""
+
+    config: Config
+    epochs: tuple[Epoch, ...]
+    model: keras.Model  # with the weights after the last epoch
+
+    @property
+    def final(self) -> Epoch:
+        """Return the last epoch."""
+        return self.epochs[-1]
+
+    @property
+    def best(self) -> Epoch:
+        """Return the epoch with most correct held-out images, the earliest of equals."""
+        return max(self.epochs, key=lambda epoch: epoch.validation.correct)
+
+
+def run(
+    config: Config,
+    dataset: data.Dataset,
+    *,
+    on_epoch: Callable[[Run], None] | None = None,
+    progress: bool = False,
+) -> Run:
+    """Train a new network and return the finished run.
+
+    `on_epoch` is given the run so far after each epoch; `progress` shows Keras' progress bar.
+    """
+    model = compiled(networks.build(config), config)
+    record = _Record(config, dataset, on_epoch)
+    # The bar is named here because a default one would end its line after our callback printed.
+    callbacks = [keras.callbacks.ProgbarLogger(), record] if progress else [record]
+    fit(
+        model,
+        batches(config, dataset),
+        epochs=config.epochs,
+        steps=len(dataset.train.labels) // config.batch_size,
+        callbacks=callbacks,
+        verbose="auto" if progress else 0,
+    )
+    return record.run
+
+
+def compiled(model: keras.Model, config: Config) -> keras.Model:
+    """Compile a network with the recipe's loss and optimizer, and return it."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def fit(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *,
+    steps: int,
+    epochs: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = 0,
+) -> None:
+    """Train a compiled network on the next batches, `steps` of them an epoch, in their order."""
+    model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        callbacks=list(callbacks),
+        verbose=verbose,
+    )
+
+
+def orders(config: Config, dataset: data.Dataset) -> Iterator[data.EpochOrder]:
+    """Yield the order of every epoch of a run; see `data.epoch_orders`."""
+    return data.epoch_orders(
+        config.seed,
+        train_size=len(dataset.train.labels),
+        test_size=len(dataset.test.labels),
+        batch_size=config.batch_size,
+    )
+
+
+def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
+    """Return the endless batches (images [B, 28, 28], labels [B]) that training is fed."""
+    images, labels = map(tf.constant, dataset.train)
+
+    def epochs() -> Iterator[NDArray[np.int64]]:
+        return (order.train for order in orders(config, dataset))
+
+    return (
+        tf.data.Dataset.from_generator(epochs, output_signature=tf.TensorSpec([None], tf.int64))
+        .unbatch()
+        .batch(config.batch_size, drop_remainder=True)
+        .map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
+        .prefetch(2)
+    )
+
+
+def evaluate(model: keras.Model, split: data.Split) -> Score:
+    """Score a network on every example of a split."""
+    logits = model.predict(split.images, batch_size=EVALUATION_BATCH_SIZE, verbose=0)
+    return score(logits, split.labels)
+
+
+def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:
+    """Compare logits [N, 10] with labels [N]."""
+    logits = logits.astype(np.float64)
+    label_logits = np.take_along_axis(logits, labels[:, np.newaxis].astype(int), axis=1)[:, 0]
+    return Score(
+        correct=int(np.sum(np.argmax(logits, axis=1) == labels)),
+        total=len(labels),
+        loss=float(np.mean(np.logaddexp.reduce(logits, axis=1) - label_logits)),
+    )
+
+
+class _Record(keras.callbacks.Callback):
+    """Evaluates after each epoch and keeps the run so far."""
+
+    def __init__(
+        self, config: Config, dataset: data.Dataset, on_epoch: Callable[[Run], None] | None
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._dataset = dataset
+        self._on_epoch = on_epoch
+        self._epochs: tuple[Epoch, ...] = ()
+        self._started = 0.0
+
+    @property
+    def run(self) -> Run:
+        return Run(self._config, self._epochs, self.model)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        trained = time.perf_counter()
+        scores = {
+            name: evaluate(self.model, split) for name, split in self._dataset._asdict().items()
+        }
+        self._epochs += (
+            Epoch(
+                number=epoch + 1,
+                training_loss=float(logs["loss"]),
+                **scores,
+                training_seconds=trained - self._started,
+                evaluation_seconds=time.perf_counter() - trained,
+            ),
+        )
+        if self._on_epoch:
+            self._on_epoch(self.run)

@@ -1,0 +1,45 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lstm_mnist import data
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which MNIST is prepared once for all tests."""
+    path = tmp_path_factory.mktemp("tensorflow_datasets")
+    data.load(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(data_dir: Path) -> data.Dataset:
+    return data.load(str(data_dir))
+
+
+@pytest.fixture
+def command(data_dir: Path, tmp_path: Path) -> Command:
+    """Runs `python -m lstm_mnist` with the prepared dataset, in an empty working directory."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "lstm_mnist", *arguments],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "TFDS_DATA_DIR": str(data_dir),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,211 @@
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from conftest import Command
+
+from lstm_mnist import data, networks, training, verification
+
+
+def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
+    with (folder / "history.csv").open(newline="") as file:
+        history = list(csv.DictReader(file))
+    return (
+        json.loads((folder / "config.json").read_text()),
+        json.loads((folder / "result.json").read_text()),
+        history,
+    )
+
+
+def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: data.Dataset) -> None:
+    finished = command("--epochs=1", "--seed=1", "--output_dir=out")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    folder = tmp_path / "out"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras",
+        "config.json",
+        "final.keras",
+        "history.csv",
+        "result.json",
+    ]
+    settings, result, history = results(folder)
+    assert settings["variant"] == "document"
+    assert settings["seed"] == 1
+    assert result["config"] == settings
+    assert result["data_sha256"] == data.SPLIT_SHA256
+    assert result["device"]["kind"] in ("CPU", "GPU")
+    assert set(result["versions"]) >= {"python", "tensorflow", "keras", "numpy"}
+
+    test = result["final"]["test"]
+    assert isinstance(test["correct"], int)
+    assert test["total"] == 10_000
+    assert 94 < test["percent"] < 98.5
+    assert result["best_by_validation"] == result["final"]
+    assert [int(row["test_correct"]) for row in history] == [test["correct"]]
+
+    train_percent = result["final"]["train"]["percent"]
+    assert (
+        "========== Iter 0 ==========\n"
+        f"Train set accuracy: {train_percent} %\n"
+        f"Test set accuracy: {test['percent']} %\n"
+    ) in finished.stdout
+    table = finished.stdout.split("accuracy %", 1)[1].splitlines()
+    assert re.search(r"reported by the document +30 +98\.51 +- +98\.27", table[1])
+    for row in table[2:4]:
+        assert row.split()[-1] == f"{test['percent']:.2f}"
+
+    for name in ("final.keras", "best.keras"):
+        model = keras.saving.load_model(folder / name)
+        assert training.evaluate(model, dataset.test).correct == test["correct"]
+
+
+def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None:
+    finished = command(
+        "train",
+        "--variant=original",
+        "--readout=hidden",
+        "--scan=columns",
+        "--units=4",
+        "--batch_size=5000",
+        "--learning_rate=0.1",
+        "--epochs=2",
+    )
+    assert finished.returncode == 0, finished.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
+    settings, result, history = results(folder)
+    assert settings == {
+        "variant": "custom",
+        "readout": "hidden",
+        "gate": "hard_sigmoid",
+        "scan": "columns",
+        "units": 4,
+        "epochs": 2,
+        "batch_size": 5000,
+        "learning_rate": 0.1,
+        "epsilon": 1e-8,
+        "seed": 0,
+    }
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert result["final"]["epoch"] == 2
+    # A model with our hard sigmoid is read back without executing code from the file.
+    model = keras.saving.load_model(folder / "final.keras", safe_mode=True)
+    assert model.count_params() == 4 * (28 * 4 + 4 * 4 + 4) + 4 * 10 + 10
+    assert networks.weights(model)["bias"].shape == (16,)
+
+
+def test_verify(command: Command, tmp_path: Path) -> None:
+    finished = command("verify")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stderr == ""
+    assert finished.stdout.count(" ok\n") == 25
+    assert finished.stdout.endswith("All within bounds.\n")
+
+
+def test_verify_fails_on_an_altered_trace(command: Command, tmp_path: Path) -> None:
+    import numpy as np
+
+    shipped = verification.SHIPPED_TRACE
+    with np.load(shipped) as file:
+        arrays = dict(file)
+    arrays["loss"][3] += 1e-3
+    np.savez(tmp_path / "altered.npz", **arrays)
+    (tmp_path / "altered.json").write_text(shipped.with_suffix(".json").read_text())
+    finished = command("verify", "--trace=altered.npz")
+    assert finished.returncode == 1
+    assert re.search(r"losses of the first 10 steps .*FAILED", finished.stdout)
+
+
+def test_help_does_not_import_tensorflow() -> None:
+    for arguments in (["--help"], ["verify", "--help"]):
+        finished = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Usage: python -m lstm_mnist" in finished.stdout
+        imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
+        assert "absl.flags" in imported
+        assert not {"tensorflow", "keras", "numpy"} & imported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit"], 2, "there is no command fit; the commands are: train, verify"),
+        (["train", "verify"], 2, "unexpected verify"),
+        (["--epoch=3"], 2, "Unknown command line flag 'epoch'. Did you mean: epochs"),
+        (["verify", "--epochs=3"], 2, "Unknown command line flag 'epochs'"),
+        (["--epochs=0"], 2, "--epochs=0"),
+        (["--epochs=many"], 2, "--epochs=many"),
+        (["--batch_size=60000"], 2, "--batch_size=60000"),
+        (["--learning_rate=nan"], 2, "--learning_rate=nan: must be a number above 0"),
+        (["--learning_rate=-1"], 2, "--learning_rate=-1"),
+        (["--units=0"], 2, "--units=0"),
+        (["--seed=-1"], 2, "--seed=-1"),
+        (["--variant=mine"], 2, "--variant=mine"),
+        (["--gate=tanh"], 2, "--gate=tanh"),
+        (["--device=tpu"], 2, "--device=tpu"),
+        (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
+        (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
+        (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),
+        (["--output_dir=file"], 7, "--output_dir=file: file is not a writable folder"),
+        (["--output_dir=file/run"], 7, "--output_dir=file/run"),
+        (["--output_dir=full"], 7, "--output_dir=full is not empty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_line_before_tensorflow_is_imported(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "lonely.npz").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "result.json").write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    script = (
+        "import sys; sys.modules['tensorflow'] = None\n"  # importing it would raise
+        "from lstm_mnist.__main__ import main; sys.exit(main())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == code, finished.stderr
+    assert finished.stdout == ""
+    assert message in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "full" / "result.json").read_text() == "kept"
+
+
+def test_gpu_where_there_is_none(command: Command, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    finished = command("--device=gpu")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("lstm_mnist: --device=gpu: TensorFlow finds no GPU here")
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_thirty_epochs_reach_the_reported_accuracy(command: Command, tmp_path: Path) -> None:
+    finished = command("--output_dir=out")
+    assert finished.returncode == 0, finished.stderr
+    _, result, history = results(tmp_path / "out")
+    assert len(history) == 30
+    assert result["best_by_validation"]["test"]["percent"] >= 98.0

@@ -1,0 +1,75 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lstm_mnist import config, data, networks, training
+
+SMALL = config.Config(units=16, epochs=3, batch_size=20)
+
+
+@pytest.fixture(scope="module")
+def few(dataset: data.Dataset) -> data.Dataset:
+    """A few real images of each split."""
+    sizes = {"train": 200, "validation": 50, "test": 60}
+    return data.Dataset(
+        **{
+            name: data.Split(*(array[:size] for array in getattr(dataset, name)))
+            for name, size in sizes.items()
+        }
+    )
+
+
+def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
+    reports: list[training.Run] = []
+    run = training.run(dataclasses.replace(SMALL, epochs=15), few, on_epoch=reports.append)
+    assert [len(report.epochs) for report in reports] == list(range(1, 16))
+    assert [epoch.number for epoch in run.epochs] == list(range(1, 16))
+    assert run.epochs[0].training_loss > run.final.training_loss
+    assert run.final.train.percent > 70
+    assert (run.final.train.total, run.final.validation.total, run.final.test.total) == (
+        200,
+        50,
+        60,
+    )
+    assert training.evaluate(run.model, few.test) == run.final.test
+
+
+def test_run_is_repeatable(few: data.Dataset) -> None:
+    first, again, other = (
+        training.run(dataclasses.replace(SMALL, seed=seed), few) for seed in (5, 5, 6)
+    )
+    for name, value in networks.weights(first.model).items():
+        assert np.array_equal(value, networks.weights(again.model)[name])
+    assert [epoch.test for epoch in first.epochs] == [epoch.test for epoch in again.epochs]
+    assert first.final.training_loss != other.final.training_loss
+
+
+def test_batches_follow_the_order(few: data.Dataset) -> None:
+    batches = list(training.batches(SMALL, few).take(20))
+    fed = np.concatenate([labels for _, labels in batches])
+    first, second = (
+        data.epoch_order(SMALL.seed, epoch, train_size=200, test_size=60, batch_size=20).train
+        for epoch in (0, 1)
+    )
+    assert np.array_equal(fed, few.train.labels[np.concatenate([first, second])])
+    assert np.array_equal(batches[0][0], few.train.images[first[:20]])
+
+
+def test_best_is_the_earliest_of_the_best_epochs_on_held_out_images() -> None:
+    def epoch(number: int, validation: int, test: int) -> training.Epoch:
+        scores = (training.Score(correct, 100, 0.1) for correct in (90, validation, test))
+        return training.Epoch(number, 0.1, *scores, 1.0, 1.0)
+
+    epochs = (epoch(1, 90, 99), epoch(2, 95, 91), epoch(3, 95, 98), epoch(4, 94, 97))
+    run = training.Run(SMALL, epochs, model=None)
+    assert run.best.number == 2
+    assert run.final.number == 4
+
+
+def test_score_counts_and_averages() -> None:
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.3, 0.5]], np.float32))
+    score = training.score(logits, np.array([0, 1, 0], np.uint8))
+    assert (score.correct, score.total) == (2, 3)
+    assert score.percent == pytest.approx(200 / 3)
+    assert score.loss == pytest.approx(-np.mean(np.log([0.7, 0.6, 0.2])), rel=1e-6)
