@@ -45,7 +45,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     if extra:
         raise UsageError(f"unexpected {extra[0]}: a command comes first, and flags begin with --")
-    return command.main()
+    code: int = command.main()
+    return code
 
 
 def _help(name: str, command: ModuleType) -> str:

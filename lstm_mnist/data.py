@@ -86,8 +86,8 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
 
 def digest(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of a split's pixels followed by its labels."""
-    sha256 = hashlib.sha256(np.ascontiguousarray(images))
-    sha256.update(np.ascontiguousarray(labels))
+    sha256 = hashlib.sha256(np.ascontiguousarray(images).data)
+    sha256.update(np.ascontiguousarray(labels).data)
     return sha256.hexdigest()
 
 

@@ -86,8 +86,8 @@ def load_trace(path: Path) -> Trace:
     Raises DataError if either is unreadable or lacks anything.
     """
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
+        with path.open("rb") as file, np.load(file) as npz:
+            arrays = dict(npz)
     except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
         raise DataError(f"{path} is not a readable NPZ file: {error}") from error
     missing = [name for name in ("loss", *_SHAPES) if name not in arrays]
@@ -136,7 +136,7 @@ def _order_checks(trace: Trace, dataset: data.Dataset, settings: config.Config) 
     splits = (dataset.train, dataset.train, dataset.test)
     epochs = len(trace.label_order_sha256) // len(PASSES)
     digests = [
-        hashlib.sha256(split.labels[index]).hexdigest()
+        hashlib.sha256(split.labels[index].data).hexdigest()
         for order in itertools.islice(training.orders(settings, dataset), epochs)
         for split, index in zip(splits, order, strict=True)
     ]

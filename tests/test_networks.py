@@ -1,4 +1,6 @@
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -7,9 +9,9 @@ from numpy.typing import NDArray
 
 from lstm_mnist import config, networks
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
-GATES = {
+GATES: dict[str, Callable[[Array], Array]] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
 }

@@ -58,8 +58,10 @@ def test_batches_follow_the_order(few: data.Dataset) -> None:
 
 def test_best_is_the_earliest_of_the_best_epochs_on_held_out_images() -> None:
     def epoch(number: int, validation: int, test: int) -> training.Epoch:
-        scores = (training.Score(correct, 100, 0.1) for correct in (90, validation, test))
-        return training.Epoch(number, 0.1, *scores, 1.0, 1.0)
+        train, held_out, tested = (
+            training.Score(correct, 100, 0.1) for correct in (90, validation, test)
+        )
+        return training.Epoch(number, 0.1, train, held_out, tested, 1.0, 1.0)
 
     epochs = (epoch(1, 90, 99), epoch(2, 95, 91), epoch(3, 95, 98), epoch(4, 94, 97))
     run = training.Run(SMALL, epochs, model=None)

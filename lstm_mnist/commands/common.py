@@ -22,7 +22,7 @@ DEVICE = flags.DEFINE_enum(
 
 def data_dir() -> str | None:
     """Return the value of --data_dir. Raises UsageError if it is not a folder."""
-    path = _DATA_DIR.value
+    path: str | None = _DATA_DIR.value
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise UsageError(f"--data_dir={path} is not a folder")
     return path

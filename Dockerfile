@@ -1,0 +1,25 @@
+# For NVIDIA GPUs: docker build --build-arg TENSORFLOW="tensorflow[and-cuda]" --tag lstm-mnist:gpu .
+FROM python:3.11-slim
+
+# requirements.txt pins the version; the argument can only add an extra to it.
+ARG TENSORFLOW=tensorflow
+COPY requirements.txt /app/
+RUN pip install --no-cache-dir --requirement /app/requirements.txt "${TENSORFLOW}"
+
+COPY LICENSE /app/
+COPY lstm_mnist /app/lstm_mnist
+ENV PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    TFDS_DATA_DIR=/app/tensorflow_datasets
+# Prepared here, MNIST needs neither a network nor a writable folder when the container runs.
+RUN python -c "from lstm_mnist import data; data.load()"
+
+LABEL org.opencontainers.image.title="lstm-mnist" \
+      org.opencontainers.image.description="A faithful reproduction of an LSTM on the rows of MNIST" \
+      org.opencontainers.image.licenses="MIT"
+
+# Results go to /out/runs, for whichever user the container runs as.
+RUN mkdir --mode=1777 /out
+WORKDIR /out
+USER 1000
+ENTRYPOINT ["python", "-m", "lstm_mnist"]
