@@ -18,12 +18,12 @@ LABEL org.opencontainers.image.title="lstm-mnist" \
       org.opencontainers.image.description="A faithful reproduction of an LSTM on the rows of MNIST" \
       org.opencontainers.image.licenses="MIT"
 
-# Importing TensorFlow looks for a temporary folder, which a read-only container has not got, unless
-# this names one. Nothing is written there.
-ENV TEST_TMPDIR=/tmp
-
-# Results go to /out/runs, for whichever user the container runs as.
-RUN mkdir --mode=1777 /out
+# Results go to /out/runs, for whichever user the container runs as. Where the file system is read-only
+# but for that folder, Keras' temporary files go there too. TEST_TMPDIR is only asked for by modules
+# that TensorFlow imports; nothing is written there.
+RUN mkdir --mode=1777 /out /out/runs
+ENV TMPDIR=/out/runs \
+    TEST_TMPDIR=/tmp
 WORKDIR /out
 USER 1000
 ENTRYPOINT ["python", "-m", "lstm_mnist"]
