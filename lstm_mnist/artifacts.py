@@ -6,11 +6,11 @@ import dataclasses
 import datetime
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstm_mnist import files
 from lstm_mnist.errors import OutputError
 
 if TYPE_CHECKING:
@@ -99,27 +99,9 @@ def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and put what was written there in its place.
-
-    Raises OutputError where the file system refuses; `path` is then what it was before.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+    """Replace a file as a whole. Raises OutputError where the file system refuses."""
     try:
-        yield temporary
-        _synchronise(temporary)
-        temporary.replace(path)
-        _synchronise(path.parent)
+        with files.replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _synchronise(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_mnist import files
 from lstm_mnist.errors import DataError
 
 BUILDER = "mnist:3.0.1"
@@ -40,6 +42,8 @@ SPLIT_SHA256 = {
     "validation": "47d921ad3f2875ef61ee1565a06261eb42e205fa9b89340f349dbb60792ff55c",
     "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
 }
+# A decoded copy of the dataset in the data directory, which is faster to load and safe to delete.
+DECODED = "mnist-decoded.npz"
 VALIDATION_SIZE = 5_000  # `read_data_sets` holds out the first 5,000 training images
 
 
@@ -48,6 +52,13 @@ class Split(NamedTuple):
 
     images: NDArray[np.float32]  # [N, 28, 28], rows by columns, in [0, 1]
     labels: NDArray[np.uint8]  # [N], in 0..9
+
+
+class _RawSplit(NamedTuple):
+    """A split as it is stored."""
+
+    pixels: NDArray[np.uint8]  # [N, 28, 28]
+    labels: NDArray[np.uint8]  # [N]
 
 
 class Dataset(NamedTuple):
@@ -67,26 +78,29 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
     Raises DataError if the data can neither be read nor prepared, or is not MNIST.
     """
     builder = _prepared_builder(data_dir, progress=progress)
-    train_images, train_labels = _read(builder, "train")
-    pixels = {
-        "train": (train_images[VALIDATION_SIZE:], train_labels[VALIDATION_SIZE:]),
-        "validation": (train_images[:VALIDATION_SIZE], train_labels[:VALIDATION_SIZE]),
-        "test": _read(builder, "test"),
-    }
-    for name, (images, labels) in pixels.items():
-        actual = digest(images, labels)
-        if actual != SPLIT_SHA256[name]:
-            raise _damaged(
-                builder.data_path, f"{name} split: SHA-256 {actual}, expected {SPLIT_SHA256[name]}"
-            )
-    return Dataset(
-        **{key: Split(_scale(images), labels) for key, (images, labels) in pixels.items()}
-    )
+    decoded = builder.data_path.parents[1] / DECODED
+    if decoded.exists():
+        splits = _read_decoded(decoded)
+        _check(splits, decoded)
+    else:
+        splits = _read_prepared(builder)
+        _check(splits, builder.data_path)
+        with contextlib.suppress(OSError):  # it saves time, and a read-only folder may lack it
+            _write_decoded(decoded, splits)
+    return Dataset(**{name: Split(_scale(raw.pixels), raw.labels) for name, raw in splits.items()})
 
 
-def digest(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
+def _check(splits: dict[str, _RawSplit], source: Path) -> None:
+    """Check that splits are MNIST's. Raises DataError."""
+    for name, raw in splits.items():
+        actual, expected = digest(*raw), SPLIT_SHA256[name]
+        if actual != expected:
+            raise _damaged(source, f"{name} split: SHA-256 {actual}, expected {expected}")
+
+
+def digest(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of a split's pixels followed by its labels."""
-    sha256 = hashlib.sha256(np.ascontiguousarray(images).data)
+    sha256 = hashlib.sha256(np.ascontiguousarray(pixels).data)
     sha256.update(np.ascontiguousarray(labels).data)
     return sha256.hexdigest()
 
@@ -144,8 +158,19 @@ def _check_archives() -> None:
             )
 
 
-def _read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return a prepared split's pixels [N, 28, 28] and labels [N] in the order of the archive."""
+def _read_prepared(builder: Any) -> dict[str, _RawSplit]:
+    """Decode TFDS's records into the three splits."""
+    pixels, labels = _read_records(builder, "train")
+    held_out, rest = slice(None, VALIDATION_SIZE), slice(VALIDATION_SIZE, None)
+    return {
+        "train": _RawSplit(pixels[rest], labels[rest]),
+        "validation": _RawSplit(pixels[held_out], labels[held_out]),
+        "test": _RawSplit(*_read_records(builder, "test")),
+    }
+
+
+def _read_records(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the pixels and labels of one of TFDS's splits in the order of the archive."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -153,10 +178,30 @@ def _read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8
         stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise _damaged(builder.data_path, f"{split} split: {str(error).splitlines()[0]}") from error
-    images = stored["image"][..., 0]
     labels = stored["label"].astype(np.uint8)
     position = np.argsort(_archive_index(split, len(labels)))
-    return images[position], labels[position]
+    return stored["image"][position, :, :, 0], labels[position]
+
+
+def _read_decoded(path: Path) -> dict[str, _RawSplit]:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {
+                name: _RawSplit(arrays[f"{name}_pixels"], arrays[f"{name}_labels"])
+                for name in SPLIT_SHA256
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _write_decoded(path: Path, splits: dict[str, _RawSplit]) -> None:
+    arrays = {
+        f"{name}_{field}": array
+        for name, raw in splits.items()
+        for field, array in raw._asdict().items()
+    }
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _archive_index(split: str, size: int) -> list[int]:
@@ -171,14 +216,12 @@ def _archive_index(split: str, size: int) -> list[int]:
 
 
 def _damaged(path: Path, reason: str) -> DataError:
-    return DataError(
-        f"the dataset in {path} is damaged ({reason}): delete that folder to have it prepared again"
-    )
+    return DataError(f"{path} is damaged ({reason}): delete it to have it prepared again")
 
 
-def _scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Scale pixels to [0, 1] by the product with float32(1/255), as `read_data_sets` does."""
-    return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
+    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
 
 
 class EpochOrder(NamedTuple):

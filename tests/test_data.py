@@ -128,7 +128,7 @@ def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None
         assert process.returncode == 0, errors
         assert output == "55000\n"
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".mnist.lock", "mnist"]
+    assert left == [".mnist.lock", "mnist", data.DECODED]
 
 
 def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,41 @@ def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         data.load(str(tmp_path / "data"))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered"])
-def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str) -> None:
+def copy_of_records(data_dir: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "data"
     shutil.copytree(data_dir, copy)
+    (copy / data.DECODED).unlink()
+    return copy
+
+
+def test_decoded_copy_can_be_missing(data_dir: Path, tmp_path: Path, dataset: data.Dataset) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    for split, expected in zip(data.load(str(copy)), dataset, strict=True):
+        assert np.array_equal(split.images, expected.images)
+        assert np.array_equal(split.labels, expected.labels)
+    assert (copy / data.DECODED).exists()
+
+
+@pytest.mark.parametrize("position", [None, 20_000_000])
+def test_damaged_decoded_copy_is_reported(
+    data_dir: Path, tmp_path: Path, position: int | None
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    decoded = copy / data.DECODED
+    content = bytearray(decoded.read_bytes())
+    if position is None:
+        del content[len(content) // 2 :]
+    else:
+        content[position] ^= 1
+    decoded.write_bytes(content)
+    with pytest.raises(DataError, match=f"{decoded} is damaged"):
+        data.load(str(copy))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
     (record,) = copy.glob("mnist/*/mnist-test.tfrecord*")
     content = bytearray(record.read_bytes())
     if damage == "truncated":
@@ -159,8 +190,7 @@ def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str
 
 
 def test_exchanged_dataset_is_reported(data_dir: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "data"
-    shutil.copytree(data_dir, copy)
+    copy = copy_of_records(data_dir, tmp_path)
     (test,) = copy.glob("mnist/*/mnist-test.tfrecord*")
     (train,) = copy.glob("mnist/*/mnist-train.tfrecord*")
     shutil.copy(test, train)
