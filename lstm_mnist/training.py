@@ -133,15 +133,18 @@ def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
     images, labels = map(tf.constant, dataset.train)
 
     def epochs() -> Iterator[NDArray[np.int64]]:
-        return (order.train for order in orders(config, dataset))
+        return (order.train.reshape(-1, config.batch_size) for order in orders(config, dataset))
 
-    return (
-        tf.data.Dataset.from_generator(epochs, output_signature=tf.TensorSpec([None], tf.int64))
-        .unbatch()
-        .batch(config.batch_size, drop_remainder=True)
-        .map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
-        .prefetch(2)
+    @tf.autograph.experimental.do_not_convert  # which would write a temporary file
+    def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(images, index), tf.gather(labels, index)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread delays the end of a pass, at times by seconds
+    indices = tf.data.Dataset.from_generator(
+        epochs, output_signature=tf.TensorSpec([None, config.batch_size], tf.int64)
     )
+    return indices.unbatch().map(gather).prefetch(2).with_options(options)
 
 
 def evaluate(model: keras.Model, split: data.Split) -> Score:
