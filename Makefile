@@ -4,7 +4,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow lint image
+.PHONY: run test test-slow lint bench image
 
 run: $(VENV)/installed
 	$(BIN)/python -m lstm_mnist $(ARGS)
@@ -20,6 +20,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
 image:
 	docker build --tag lstm-mnist .
 
@@ -30,4 +33,8 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+$(VENV)/installed-bench: benchmarks/requirements.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	touch $@

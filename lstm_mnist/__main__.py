@@ -45,8 +45,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     if extra:
         raise UsageError(f"unexpected {extra[0]}: a command comes first, and flags begin with --")
-    code: int = command.main()
-    return code
+    return command.main()
 
 
 def _help(name: str, command: ModuleType) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 READOUTS = ("cell", "hidden")
 GATES = ("sigmoid", "hard_sigmoid")
 SCANS = ("rows", "columns")
+KERNELS = ("fast", "keras")
 
 # A variant is a named set of the three settings in which script and prose disagree.
 VARIANTS: Mapping[str, Mapping[str, str]] = {
@@ -37,6 +38,9 @@ class Config:
     batch_size: int = 100  # the script
     learning_rate: float = 0.01  # the script
     epsilon: float = 1e-8  # default of TensorFlow 1's AdamOptimizer; Keras has 1e-7
+    # Ours: which code computes the recurrent layer, `recurrence` or Keras' RNN(LSTMCell). They are
+    # equal to float32 rounding.
+    kernel: str = "fast"
     # Ours: the script sets no seed. Determines the initial weights and the order of the examples.
     seed: int = 0
 

@@ -1,5 +1,6 @@
 """The network: Input -> LSTM over 28 time steps -> Dense(10), as a Keras functional model."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_mnist import recurrence
 from lstm_mnist.config import Config
 
 STEPS, FEATURES, CLASSES = 28, 28, 10
@@ -37,18 +39,35 @@ def build(config: Config) -> keras.Model:
     steps = (
         images if config.scan == "rows" else keras.layers.Permute((2, 1), name="columns")(images)
     )
-    cell = keras.layers.LSTMCell(
-        config.units,
-        recurrent_activation=GATE_ACTIVATIONS[config.gate],
-        kernel_initializer=keras.initializers.GlorotUniform(kernel_seed),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=recurrent_seed),
-    )
-    # Outputs [B, units] each: the last output, which is h, and the final states h and c.
-    _, hidden_state, cell_state = keras.layers.RNN(cell, return_state=True, name="lstm")(steps)
+    initializers = {
+        "kernel_initializer": keras.initializers.GlorotUniform(kernel_seed),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent_seed),
+    }
+    # The final states [B, units]; RNN returns the last output, which is h, before them.
+    *_, hidden_state, cell_state = _recurrent_layer(config, initializers)(steps)
     logits = keras.layers.Dense(
         CLASSES, kernel_initializer=keras.initializers.GlorotUniform(dense_seed), name="logits"
     )(cell_state if config.readout == "cell" else hidden_state)
     return keras.Model(images, logits, name="lstm_mnist")
+
+
+def _recurrent_layer(config: Config, initializers: Mapping[str, Any]) -> keras.Layer:
+    """Return the layer "lstm", whose last two outputs are the final states h and c."""
+    if config.kernel == "fast":
+        return recurrence.FastLSTM(
+            config.units, recurrent_activation=config.gate, **initializers, name="lstm"
+        )
+    cell = keras.layers.LSTMCell(
+        config.units, recurrent_activation=GATE_ACTIVATIONS[config.gate], **initializers
+    )
+    return keras.layers.RNN(cell, return_state=True, name="lstm")
+
+
+def portable(model: keras.Model, config: Config) -> keras.Model:
+    """Return a built network made of Keras' own layers, for files that stock Keras can load."""
+    copy = build(dataclasses.replace(config, kernel="keras"))
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def final_states(model: keras.Model) -> keras.Model:

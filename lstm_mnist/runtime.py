@@ -17,8 +17,13 @@ DEVICES = ("auto", "cpu", "gpu")
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
-def start(device: str) -> dict[str, Any]:
-    """Import TensorFlow, choose the device for the rest of the process and describe it.
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start(device: str, kernel: str) -> dict[str, Any]:
+    """Import TensorFlow, set the device and threads of this process and describe them.
 
     "auto" takes a GPU where TensorFlow finds one. Raises UsageError for "gpu" where it does not.
     """
@@ -36,15 +41,18 @@ def start(device: str) -> dict[str, Any]:
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
+        if kernel == "fast" and not gpus:
+            # The layer's shards take one core each; see `recurrence`.
+            tf.config.threading.set_inter_op_parallelism_threads(cores())
+            tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.list_logical_devices()  # initialises the devices while native code is quiet
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "kind": "GPU" if gpus else "CPU",
         "name": _gpu_name(tf, gpus[0]) if gpus else _cpu_name(),
-        "cores": cores,
+        "cores": cores(),
         # TensorFlow's own numbers, where 0 stands for one thread per core.
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or cores,
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or cores,
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or cores(),
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or cores(),
     }
 
 

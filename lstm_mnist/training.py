@@ -94,6 +94,8 @@ def compiled(model: keras.Model, config: Config) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        # XLA takes long to compile the fast layer's unrolled steps, and runs them slower.
+        jit_compile=False if config.kernel == "fast" else "auto",
     )
     return model
 
@@ -162,6 +164,22 @@ def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:
         total=len(labels),
         loss=float(np.mean(np.logaddexp.reduce(logits, axis=1) - label_logits)),
     )
+
+
+class BatchLosses(keras.callbacks.Callback):
+    """Records the loss of every batch, which Keras by itself only averages over the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Forget the earlier batches, over which Keras' loss is a mean."""
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Record the batch's loss, taken before its update."""
+        self.values.append(float(logs["loss"]))
 
 
 class _Record(keras.callbacks.Callback):

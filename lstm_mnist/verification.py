@@ -186,7 +186,7 @@ def _training_checks(
     """Train for one epoch, stopping wherever there is something to compare."""
     batches = training.batches(settings, dataset)
     recorded = trace.arrays["loss"][:_STEPS]
-    losses = _BatchLosses()
+    losses = training.BatchLosses()
     for step in sorted({*WEIGHT_BOUNDS, *LOSS_BOUNDS, _STEPS}):
         done = len(losses.values)
         training.fit(model, batches.skip(done), steps=step - done, callbacks=[losses])
@@ -209,20 +209,6 @@ def _training_checks(
         abs(float(np.mean(losses.values)) - float(np.mean(recorded, dtype=np.float64))),
         MEAN_LOSS_BOUND,
     )
-
-
-class _BatchLosses(keras.callbacks.Callback):
-    """Records the loss of every batch, which Keras by itself only averages over the epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: list[float] = []
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.model.reset_metrics()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.values.append(float(logs["loss"]))
 
 
 def _group(trace: Trace, group: str) -> dict[str, NDArray[np.float32]]:

@@ -74,6 +74,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "--units=4",
         "--batch_size=5000",
         "--learning_rate=0.1",
+        "--kernel=keras",
         "--epochs=2",
     )
     assert finished.returncode == 0, finished.stderr
@@ -90,6 +91,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "batch_size": 5000,
         "learning_rate": 0.1,
         "epsilon": 1e-8,
+        "kernel": "keras",
         "seed": 0,
     }
     assert [row["epoch"] for row in history] == ["1", "2"]
@@ -153,6 +155,7 @@ def test_help_does_not_import_tensorflow() -> None:
         (["--variant=mine"], 2, "--variant=mine"),
         (["--gate=tanh"], 2, "--gate=tanh"),
         (["--device=tpu"], 2, "--device=tpu"),
+        (["--kernel=slow"], 2, "--kernel=slow"),
         (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
         (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
         (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),

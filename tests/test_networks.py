@@ -56,9 +56,9 @@ def test_a_part_of_its_own_makes_a_variant_custom() -> None:
     assert config.variant("original", readout="hidden").variant == "custom"
 
 
-@pytest.mark.parametrize("name", config.VARIANTS)
-def test_parameters(name: str) -> None:
-    model = networks.build(config.variant(name))
+@pytest.mark.parametrize(("name", "kernel"), itertools.product(config.VARIANTS, config.KERNELS))
+def test_parameters(name: str, kernel: str) -> None:
+    model = networks.build(config.variant(name, kernel=kernel))
     assert model.count_params() == 4 * (28 * 100 + 100 * 100 + 100) + 100 * 10 + 10 == 52_610
     shapes = {name: value.shape for name, value in networks.weights(model).items()}
     assert shapes == {
@@ -71,12 +71,13 @@ def test_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("readout", "gate", "scan"),
-    itertools.product(config.READOUTS, config.GATES, config.SCANS),
+    ("readout", "gate", "scan", "kernel"),
+    itertools.product(config.READOUTS, config.GATES, config.SCANS, config.KERNELS),
 )
-def test_logits_are_those_of_a_numpy_lstm(readout: str, gate: str, scan: str) -> None:
+def test_logits_are_those_of_a_numpy_lstm(readout: str, gate: str, scan: str, kernel: str) -> None:
     random = np.random.default_rng(1)
-    model = networks.build(config.Config(readout=readout, gate=gate, scan=scan, units=13))
+    settings = config.Config(readout=readout, gate=gate, scan=scan, kernel=kernel, units=13)
+    model = networks.build(settings)
     weights = random_weights(model, random)
     images = random.uniform(size=(5, 28, 28)).astype(np.float32)
     steps = images.astype(np.float64) if scan == "rows" else images.transpose(0, 2, 1)
@@ -89,10 +90,10 @@ def test_logits_are_those_of_a_numpy_lstm(readout: str, gate: str, scan: str) ->
         np.testing.assert_allclose(actual, state, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("gate", config.GATES)
-def test_recurrence_from_a_state(gate: str) -> None:
+@pytest.mark.parametrize(("gate", "kernel"), itertools.product(config.GATES, config.KERNELS))
+def test_recurrence_from_a_state(gate: str, kernel: str) -> None:
     random = np.random.default_rng(2)
-    model = networks.build(config.Config(gate=gate, units=13))
+    model = networks.build(config.Config(gate=gate, kernel=kernel, units=13))
     weights = random_weights(model, random)
     images = random.uniform(size=(5, 28, 28)).astype(np.float32)
     hidden, cell = random.normal(size=(2, 5, 13)).astype(np.float32)
@@ -103,8 +104,9 @@ def test_recurrence_from_a_state(gate: str) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_initial_weights_are_distributed_as_in_tensorflow_1() -> None:
-    weights = networks.weights(networks.build(config.Config(seed=4)))
+@pytest.mark.parametrize("kernel", config.KERNELS)
+def test_initial_weights_are_distributed_as_in_tensorflow_1(kernel: str) -> None:
+    weights = networks.weights(networks.build(config.Config(seed=4, kernel=kernel)))
     for name, inputs, outputs in (("kernel", 28, 400), ("dense_kernel", 100, 10)):
         limit = np.sqrt(6 / (inputs + outputs))  # glorot-uniform
         assert np.abs(weights[name]).max() <= limit

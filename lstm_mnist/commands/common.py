@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from lstm_mnist import runtime
+from lstm_mnist import config, runtime
 from lstm_mnist.errors import UsageError
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
@@ -17,6 +17,13 @@ _DATA_DIR = flags.DEFINE_string(
 )
 DEVICE = flags.DEFINE_enum(
     "device", "auto", runtime.DEVICES, "Where to compute; auto takes a GPU if there is one."
+)
+
+KERNEL = flags.DEFINE_enum(
+    "kernel",
+    config.Config().kernel,
+    config.KERNELS,
+    "Code of the recurrent layer: ours or Keras' own; they are equal to float32 rounding.",
 )
 
 

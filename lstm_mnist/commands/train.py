@@ -62,8 +62,8 @@ def main() -> int:
     folder = Path(_OUTPUT_DIR.value or artifacts.default_folder(settings.seed))
     artifacts.check_folder(folder)
     started = time.perf_counter()
-    device = runtime.start(common.DEVICE.value)
-    from lstm_mnist import data, training
+    device = runtime.start(common.DEVICE.value, common.KERNEL.value)
+    from lstm_mnist import data, networks, training
 
     dataset = data.load(data_dir, progress=common.progress())
     artifacts.create_folder(folder)
@@ -72,7 +72,7 @@ def main() -> int:
     run = training.run(
         settings, dataset, on_epoch=_epoch_reporter(folder), progress=common.progress()
     )
-    artifacts.write_model(folder / artifacts.FINAL_MODEL, run.model)
+    artifacts.write_model(folder / artifacts.FINAL_MODEL, networks.portable(run.model, settings))
     result = {
         "config": settings.as_dict(),
         "final": artifacts.epoch_as_dict(run.final),
@@ -101,6 +101,7 @@ def _settings() -> config.Config:
         learning_rate=_LEARNING_RATE.value,
         units=_UNITS.value,
         seed=_SEED.value,
+        kernel=common.KERNEL.value,
         **{name: value for name, value in parts.items() if value is not None},
     )
 
@@ -116,10 +117,13 @@ def _heading(settings: config.Config, device: dict[str, Any]) -> str:
 def _epoch_reporter(folder: Path) -> Callable[["Run"], None]:
     """Return a function that prints an epoch as the original script does, and saves it."""
 
+    from lstm_mnist import networks
+
     def report(run: "Run") -> None:
         artifacts.write_history(folder / artifacts.HISTORY, run.epochs)
         if run.best is run.final:
-            artifacts.write_model(folder / artifacts.BEST_MODEL, run.model)
+            model = networks.portable(run.model, run.config)
+            artifacts.write_model(folder / artifacts.BEST_MODEL, model)
         print(f"========== Iter {run.final.number - 1} ==========")
         print(f"Train set accuracy: {run.final.train.percent} %")
         print(f"Test set accuracy: {run.final.test.percent} %", flush=True)

@@ -1,5 +1,6 @@
 """Replay a recorded trace of the original script and compare every quantity with it."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +28,15 @@ def main() -> int:
     for file in () if _TRACE.value is None else _trace_files(Path(_TRACE.value)):
         if not file.is_file():
             raise UsageError(f"--trace={_TRACE.value}: there is no file {file}")
-    runtime.start(common.DEVICE.value)
+    runtime.start(common.DEVICE.value, common.KERNEL.value)
     from lstm_mnist import data, verification
 
     trace = verification.load_trace(Path(_TRACE.value or verification.SHIPPED_TRACE))
+    settings = dataclasses.replace(verification.ORIGINAL, kernel=common.KERNEL.value)
     dataset = data.load(data_dir, progress=common.progress())
     print(f"{'quantity':51} {'deviation':>10} {'bound':>8}")
     failed = 0
-    for check in verification.checks(trace, dataset):
+    for check in verification.checks(trace, dataset, settings):
         print(_row(check), flush=True)
         failed += not check.passed
     print(f"FAILED: {failed} out of bounds" if failed else "All within bounds.")

@@ -1,0 +1,84 @@
+"""The same training in several hands, each as its own users would write it.
+
+Every module named in LABELS has a class Contender. All are fed the same batches, and all compute in
+float32.
+"""
+
+import importlib
+import time
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_mnist import data
+from lstm_mnist.config import Config
+
+LABELS = {
+    "ours": "this project",
+    "stock_keras": "stock Keras",
+    "pytorch": "PyTorch",
+    "jax_scan": "JAX",
+}
+CLASSES = 10
+
+
+class Contender(Protocol):
+    """A network in training."""
+
+    def __init__(self, config: Config, dataset: data.Dataset) -> None:
+        """Build the network; what is compiled at first use is compiled in the first epoch."""
+
+    def train_epoch(self) -> None:
+        """Take one step per batch of `batches(config, dataset)`, and return when all are done."""
+
+    def evaluate(self) -> tuple[float, float]:
+        """Return the accuracy over all training and over all test images."""
+
+
+class Epoch(NamedTuple):
+    """One epoch's seconds, and the accuracy after it."""
+
+    fit_seconds: float
+    evaluate_seconds: float
+    test_accuracy: float
+
+    def __str__(self) -> str:
+        return (
+            f"fit {self.fit_seconds:.2f} s, evaluate {self.evaluate_seconds:.2f} s, "
+            f"test accuracy {self.test_accuracy:.2%}"
+        )
+
+
+def batches(config: Config, dataset: data.Dataset) -> NDArray[np.int64]:
+    """Return the indices of every batch [steps, B] of the run's first epoch.
+
+    Every epoch is fed in this order: drawing the next one is nobody's arithmetic.
+    """
+    order = data.epoch_order(
+        config.seed,
+        0,
+        train_size=len(dataset.train.labels),
+        test_size=len(dataset.test.labels),
+        batch_size=config.batch_size,
+    )
+    return order.train.reshape(-1, config.batch_size)
+
+
+def start(name: str, config: Config, dataset: data.Dataset) -> None:
+    """Make a contender the one that this process measures."""
+    global _contender
+    module = importlib.import_module(f"{__name__}.{name}")
+    _contender = module.Contender(config, dataset)
+
+
+def epoch() -> Epoch:
+    """Train this process's contender for one epoch, evaluate it and tell the time of both."""
+    started = time.perf_counter()
+    _contender.train_epoch()
+    trained = time.perf_counter()
+    _, test_accuracy = _contender.evaluate()
+    return Epoch(trained - started, time.perf_counter() - trained, test_accuracy)
+
+
+_contender: Contender

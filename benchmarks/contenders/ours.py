@@ -1,0 +1,30 @@
+"""This project, with its defaults."""
+
+from lstm_mnist import data, runtime
+from lstm_mnist.config import Config
+
+
+class Contender:
+    """What `python -m lstm_mnist` does in an epoch, but for the held-out images."""
+
+    def __init__(self, config: Config, dataset: data.Dataset) -> None:
+        runtime.start("cpu", config.kernel)
+        from lstm_mnist import networks, training
+
+        self._training = training
+        self._dataset = dataset
+        self._model = training.compiled(networks.build(config), config)
+        self._batches = training.batches(config, dataset)
+        self._steps = len(dataset.train.labels) // config.batch_size
+
+    def train_epoch(self) -> None:
+        """Train on the run's first epoch."""
+        self._training.fit(self._model, self._batches, steps=self._steps)
+
+    def evaluate(self) -> tuple[float, float]:
+        """Return the accuracy over all training and over all test images."""
+        train, test = (
+            self._training.evaluate(self._model, split)
+            for split in (self._dataset.train, self._dataset.test)
+        )
+        return train.correct / train.total, test.correct / test.total

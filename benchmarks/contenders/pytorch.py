@@ -1,0 +1,61 @@
+"""PyTorch: torch.nn.LSTM, whose CPU arithmetic is oneDNN's fused LSTM."""
+
+import os
+
+import torch
+
+from benchmarks.contenders import CLASSES, batches
+from lstm_mnist import data
+from lstm_mnist.config import Config
+
+EVALUATION_BATCH_SIZE = 500
+
+
+class Network(torch.nn.Module):
+    """An LSTM whose final cell state a linear layer reads."""
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.lstm = torch.nn.LSTM(features, units, batch_first=True)
+        self.dense = torch.nn.Linear(units, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits [B, 10] of images [B, 28, 28]."""
+        _, (_, cell_state) = self.lstm(images)
+        logits: torch.Tensor = self.dense(cell_state[0])
+        return logits
+
+
+class Contender:
+    """The data is one tensor; PyTorch's own loop of steps, with the fused Adam."""
+
+    def __init__(self, config: Config, dataset: data.Dataset) -> None:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.manual_seed(config.seed)
+        self._train, self._test = (
+            (torch.from_numpy(images), torch.from_numpy(labels).long())
+            for images, labels in (dataset.train, dataset.test)
+        )
+        self._batches = torch.from_numpy(batches(config, dataset))
+        self._network = Network(dataset.train.images.shape[2], config.units)
+        self._loss = torch.nn.CrossEntropyLoss()
+        self._optimizer = torch.optim.Adam(
+            self._network.parameters(), lr=config.learning_rate, eps=config.epsilon, fused=True
+        )
+
+    def train_epoch(self) -> None:
+        """Take one step per batch."""
+        images, labels = self._train
+        for index in self._batches:
+            self._optimizer.zero_grad()
+            self._loss(self._network(images[index]), labels[index]).backward()
+            self._optimizer.step()
+
+    @torch.inference_mode()
+    def evaluate(self) -> tuple[float, float]:
+        """Return the accuracy over all training and over all test images."""
+        return self._accuracy(*self._train), self._accuracy(*self._test)
+
+    def _accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        predicted = [self._network(part).argmax(1) for part in images.split(EVALUATION_BATCH_SIZE)]
+        return float((torch.cat(predicted) == labels).float().mean())

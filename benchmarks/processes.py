@@ -1,0 +1,42 @@
+"""Processes that wait for work without disturbing each other's threads and runtimes."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import ParamSpec, Self, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Worker:
+    """A process of its own, which keeps its state from call to call.
+
+    A context manager, at whose end the process ends.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.call(_confine, threads)
+
+    def call(
+        self,
+        function: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Result:
+        """Call a function there and return its result, or raise what it raises."""
+        return self._pool.submit(function, *arguments, **keywords).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+
+def _confine(threads: int) -> None:
+    """Leave this process no GPU, and so many cores: every library starts a thread for each."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -1,0 +1,24 @@
+"""Where results are kept, and what is told with them."""
+
+import datetime
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+from lstm_mnist import runtime
+
+FOLDER = Path(__file__).parent / "results"
+PEERS = ("torch", "jax")
+
+
+def circumstances(machine: dict[str, Any]) -> dict[str, Any]:
+    """Return when, on what and with what something was measured, as a JSON object."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "versions": {
+            **runtime.versions(),
+            **{name: importlib.metadata.version(name) for name in PEERS},
+        },
+        "git": runtime.git_state(),
+    }
