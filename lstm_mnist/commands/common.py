@@ -37,4 +37,5 @@ def data_dir() -> str | None:
 
 def progress() -> bool:
     """Return whether progress bars are wanted: on a terminal only."""
-    return sys.stdout.isatty()
+    # Keras draws on standard output, TFDS on standard error.
+    return sys.stdout.isatty() and sys.stderr.isatty()
