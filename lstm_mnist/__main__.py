@@ -1,6 +1,7 @@
 """Entry point: `python -m lstm_mnist [COMMAND] [--flag=value ...]`."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -14,19 +15,26 @@ COMMANDS = {
     "verify": "replay a recorded trace of the original script and compare every quantity",
 }
 DEFAULT_COMMAND = "train"
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+# 128 + the signal, as shells have it.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"lstm_mnist: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("lstm_mnist: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -136,6 +137,23 @@ def test_help_does_not_import_tensorflow() -> None:
         imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
         assert "absl.flags" in imported
         assert not {"tensorflow", "keras", "numpy"} & imported
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads(unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, "-m", "lstm_mnist", "--help"],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert finished.returncode == 141
+    assert finished.stderr == ""
 
 
 @pytest.mark.parametrize(
