@@ -128,8 +128,9 @@ def checks(
     yield from _order_checks(trace, dataset, settings)
     model = training.compiled(networks.build(settings), settings)
     networks.set_weights(model, _group(trace, "initial"))
-    yield from _first_batch_checks(trace, dataset, settings, model)
-    yield from _training_checks(trace, dataset, settings, model)
+    batches = training.batches(settings, dataset)
+    yield from _first_batch_checks(trace, batches, model)
+    yield from _training_checks(trace, batches, model)
 
 
 def _order_checks(trace: Trace, dataset: data.Dataset, settings: config.Config) -> Iterator[Check]:
@@ -147,10 +148,10 @@ def _order_checks(trace: Trace, dataset: data.Dataset, settings: config.Config) 
 
 
 def _first_batch_checks(
-    trace: Trace, dataset: data.Dataset, settings: config.Config, model: keras.Model
+    trace: Trace, batches: tf.data.Dataset, model: keras.Model
 ) -> Iterator[Check]:
     recorded = trace.arrays
-    images, labels = next(iter(training.batches(settings, dataset)))
+    images, labels = next(iter(batches))
     differing = int(np.sum(labels.numpy() != recorded["first_batch/labels"]))
     yield Check("first batch: differing of 100 labels", differing, 0)
     pixel_sums = np.sum(images.numpy(), axis=(1, 2), dtype=np.float64)
@@ -180,11 +181,8 @@ def _first_batch_checks(
         )
 
 
-def _training_checks(
-    trace: Trace, dataset: data.Dataset, settings: config.Config, model: keras.Model
-) -> Iterator[Check]:
+def _training_checks(trace: Trace, batches: tf.data.Dataset, model: keras.Model) -> Iterator[Check]:
     """Train for one epoch, stopping wherever there is something to compare."""
-    batches = training.batches(settings, dataset)
     recorded = trace.arrays["loss"][:_STEPS]
     losses = training.BatchLosses()
     for step in sorted({*WEIGHT_BOUNDS, *LOSS_BOUNDS, _STEPS}):

@@ -18,7 +18,6 @@ _DATA_DIR = flags.DEFINE_string(
 DEVICE = flags.DEFINE_enum(
     "device", "auto", runtime.DEVICES, "Where to compute; auto takes a GPU if there is one."
 )
-
 KERNEL = flags.DEFINE_enum(
     "kernel",
     config.Config().kernel,
