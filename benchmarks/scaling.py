@@ -1,7 +1,8 @@
 """How an epoch's time grows with units, batch size and threads: `python -m benchmarks.scaling`.
 
 This project and stock Keras, each in a process of its own, are measured in turns on a fraction of
-an epoch, which is scaled to a whole one: a fifth, or a twentieth for 400 units and more.
+an epoch, which is scaled to a whole one: the fewer the longer a step takes, the more the fewer
+steps an epoch has.
 """
 
 import argparse
@@ -29,7 +30,7 @@ class Point(NamedTuple):
     @property
     def fraction(self) -> float:
         """Return the fraction of an epoch on which this point is measured."""
-        return 1 / 5 if self.units < 400 else 1 / 20
+        return min(1.0, 0.4 * self.batch_size / self.units)
 
 
 AXES = {

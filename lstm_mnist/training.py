@@ -1,6 +1,7 @@
 """One run: train for some epochs, evaluate the three splits after each of them."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from lstm_mnist.config import Config
 
 # Evaluation is independent of the batch size: large batches are only faster.
 EVALUATION_BATCH_SIZE = 1_000
+# Between two executions Keras returns to Python, for callbacks, the progress bar and signals.
+MOST_STEPS_PER_EXECUTION = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,8 @@ def run(
 
     `on_epoch` is given the run so far after each epoch; `progress` shows Keras' progress bar.
     """
-    model = compiled(networks.build(config), config)
+    steps = len(dataset.train.labels) // config.batch_size
+    model = compiled(networks.build(config), config, steps=steps)
     record = _Record(config, dataset, on_epoch)
     # The bar is named here because a default one would end its line after our callback printed.
     callbacks = [keras.callbacks.ProgbarLogger(), record] if progress else [record]
@@ -82,20 +86,26 @@ def run(
         model,
         batches(config, dataset),
         epochs=config.epochs,
-        steps=len(dataset.train.labels) // config.batch_size,
+        steps=steps,
         callbacks=callbacks,
         verbose="auto" if progress else 0,
     )
     return record.run
 
 
-def compiled(model: keras.Model, config: Config) -> keras.Model:
-    """Compile a network with the recipe's loss and optimizer, and return it."""
+def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Model:
+    """Compile a network with the recipe's loss and optimizer, and return it.
+
+    `steps` is the number of steps in an epoch: some of them are executed at once, but never more
+    than the epoch has. Callbacks see every single step only with the default.
+    """
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # XLA takes long to compile the fast layer's unrolled steps, and runs them slower.
         jit_compile=False if config.kernel == "fast" else "auto",
+        # A divisor, because Keras would take the steps beyond the epoch's end from the next one.
+        steps_per_execution=math.gcd(steps, MOST_STEPS_PER_EXECUTION),
     )
     return model
 
@@ -151,8 +161,12 @@ def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
 
 def evaluate(model: keras.Model, split: data.Split) -> Score:
     """Score a network on every example of a split."""
-    logits = model.predict(split.images, batch_size=EVALUATION_BATCH_SIZE, verbose=0)
-    return score(logits, split.labels)
+    # Less is copied than by `predict`, which hands the whole split to tf.data first.
+    logits = [
+        model.predict_on_batch(split.images[start : start + EVALUATION_BATCH_SIZE])
+        for start in range(0, len(split.labels), EVALUATION_BATCH_SIZE)
+    ]
+    return score(np.concatenate(logits), split.labels)
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:

@@ -59,6 +59,16 @@ def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
     np.testing.assert_allclose(losses["fast"], losses["keras"], rtol=0, atol=1e-3)
 
 
+def test_steps_executed_at_once_change_nothing(few: data.Dataset) -> None:
+    weights = []
+    for at_once in (1, 10):
+        model = training.compiled(networks.build(SMALL), SMALL, steps=at_once)
+        training.fit(model, training.batches(SMALL, few), steps=10, epochs=2)
+        weights.append(networks.weights(model))
+    for name, value in weights[0].items():
+        assert np.array_equal(value, weights[1][name])
+
+
 def test_batches_follow_the_order(few: data.Dataset) -> None:
     batches = list(training.batches(SMALL, few).take(20))
     fed = np.concatenate([labels for _, labels in batches])

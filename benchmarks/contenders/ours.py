@@ -13,9 +13,9 @@ class Contender:
 
         self._training = training
         self._dataset = dataset
-        self._model = training.compiled(networks.build(config), config)
-        self._batches = training.batches(config, dataset)
         self._steps = len(dataset.train.labels) // config.batch_size
+        self._model = training.compiled(networks.build(config), config, steps=self._steps)
+        self._batches = training.batches(config, dataset)
 
     def train_epoch(self) -> None:
         """Train on the run's first epoch."""
