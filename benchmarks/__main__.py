@@ -76,7 +76,9 @@ def measure(dataset: data.Dataset, rounds: int) -> Measured:
         turns: list[tuple[str, list[Any], Worker, Callable[[], Any]]] = []
         for entry, epochs in measured.epochs.items():
             worker = stack.enter_context(Worker(runtime.cores()))
-            worker.call(contenders.start, entry.contender, Config(gate=entry.gate), dataset)
+            worker.call(
+                contenders.start, entry.contender, Config(recurrent_activation=entry.gate), dataset
+            )
             turns.append((str(entry), epochs, worker, contenders.epoch))
         for name, rates in measured.rates.items():
             worker = stack.enter_context(Worker(runtime.cores()))
@@ -120,7 +122,7 @@ def table(measured: Measured, work: floor.Work) -> str:
             f"| {median(_ratios(seconds, floors)):.2f} |"
         )
     rate = median(measured.rates[fastest])
-    ours = _seconds(measured.epochs[Entry("ours", Config().gate)])
+    ours = _seconds(measured.epochs[Entry("ours", Config().recurrent_activation)])
     rows.append(
         f"| floor: products alone, at {fastest}'s rate | "
         f"| {work.fit / rate:.2f} | {work.evaluate / rate:.2f} "

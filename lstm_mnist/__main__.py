@@ -13,6 +13,8 @@ from lstm_mnist.errors import UsageError, UserError
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",
     "verify": "replay a recorded trace of the original script and compare every quantity",
+    "compare": "train many runs, or take finished ones, and judge them by statistics",
+    "check": "check the accuracies of finished runs against thresholds",
 }
 DEFAULT_COMMAND = "train"
 # 128 + the signal, as shells have it.
@@ -51,9 +53,7 @@ def _run(arguments: list[str]) -> int:
     if flags.FLAGS.help:
         print(_help(name, command))
         return 0
-    if extra:
-        raise UsageError(f"unexpected {extra[0]}: a command comes first, and flags begin with --")
-    return command.main()
+    return command.main(extra)
 
 
 def _help(name: str, command: ModuleType) -> str:

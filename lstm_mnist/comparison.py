@@ -1,5 +1,8 @@
-"""What the document reports, and how a run compares with it."""
+"""What the document reports, what the original did when recorded, and how a run compares."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +12,24 @@ if TYPE_CHECKING:
 REPORTED_EPOCHS = 30
 REPORTED_TRAIN = 98.51
 REPORTED_TEST = 98.27
+
+REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
+
+# Complete runs of the original script under TensorFlow 1.15.5.
+RECORDED = Path(__file__).parent / "traces" / "original_runs.json"
+# A run has collapsed if it ends this many percentage points below its highest test accuracy.
+COLLAPSE_DROP = 2.0
+
+
+def recorded_test_curves() -> list[list[float]]:
+    """Return the recorded runs' test accuracies after each epoch, in percent."""
+    runs = json.loads(RECORDED.read_text(encoding="utf-8"))["runs"]
+    return [[test for _, test in run["curve"]] for run in runs]
+
+
+def collapsed(test_curve: Sequence[float]) -> bool:
+    """Return whether test accuracies in percent end COLLAPSE_DROP or more below their highest."""
+    return test_curve[-1] <= max(test_curve) - COLLAPSE_DROP
 
 
 def summary(run: "Run") -> str:

@@ -19,6 +19,12 @@ class DataError(UserError):
     exit_code = 3
 
 
+class AccuracyError(UserError):
+    """An accuracy is below what was asked for, or too good to be true."""
+
+    exit_code = 6
+
+
 class OutputError(UserError):
     """Results cannot be written where they were asked to go."""
 

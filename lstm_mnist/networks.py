@@ -55,10 +55,15 @@ def _recurrent_layer(config: Config, initializers: Mapping[str, Any]) -> keras.L
     """Return the layer "lstm", whose last two outputs are the final states h and c."""
     if config.kernel == "fast":
         return recurrence.FastLSTM(
-            config.units, recurrent_activation=config.gate, **initializers, name="lstm"
+            config.units,
+            recurrent_activation=config.recurrent_activation,
+            **initializers,
+            name="lstm",
         )
     cell = keras.layers.LSTMCell(
-        config.units, recurrent_activation=GATE_ACTIVATIONS[config.gate], **initializers
+        config.units,
+        recurrent_activation=GATE_ACTIVATIONS[config.recurrent_activation],
+        **initializers,
     )
     return keras.layers.RNN(cell, return_state=True, name="lstm")
 

@@ -99,8 +99,13 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
     `steps` is the number of steps in an epoch: some of them are executed at once, but never more
     than the epoch has. Callbacks see every single step only with the default.
     """
+    learning_rate = config.learning_rate
+    if config.schedule == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, decay_steps=config.epochs * steps
+        )
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
+        optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # XLA takes long to compile the fast layer's unrolled steps, and runs them slower.
         jit_compile=False if config.kernel == "fast" else "auto",

@@ -85,7 +85,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     assert settings == {
         "variant": "custom",
         "readout": "hidden",
-        "gate": "hard_sigmoid",
+        "recurrent_activation": "hard_sigmoid",
         "scan": "columns",
         "units": 4,
         "epochs": 2,
@@ -171,7 +171,7 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["--units=0"], 2, "--units=0"),
         (["--seed=-1"], 2, "--seed=-1"),
         (["--variant=mine"], 2, "--variant=mine"),
-        (["--gate=tanh"], 2, "--gate=tanh"),
+        (["--recurrent_activation=tanh"], 2, "--recurrent_activation=tanh"),
         (["--device=tpu"], 2, "--device=tpu"),
         (["--kernel=slow"], 2, "--kernel=slow"),
         (["--data_dir=file"], 2, "--data_dir=file is not a folder"),

@@ -52,7 +52,7 @@ def test_default_is_the_document_variant() -> None:
 
 
 def test_a_part_of_its_own_makes_a_variant_custom() -> None:
-    assert config.variant("original", gate="sigmoid").variant == "document"
+    assert config.variant("original", recurrent_activation="sigmoid").variant == "document"
     assert config.variant("original", readout="hidden").variant == "custom"
 
 
@@ -72,11 +72,13 @@ def test_parameters(name: str, kernel: str) -> None:
 
 @pytest.mark.parametrize(
     ("readout", "gate", "scan", "kernel"),
-    itertools.product(config.READOUTS, config.GATES, config.SCANS, config.KERNELS),
+    itertools.product(config.READOUTS, config.RECURRENT_ACTIVATIONS, config.SCANS, config.KERNELS),
 )
 def test_logits_are_those_of_a_numpy_lstm(readout: str, gate: str, scan: str, kernel: str) -> None:
     random = np.random.default_rng(1)
-    settings = config.Config(readout=readout, gate=gate, scan=scan, kernel=kernel, units=13)
+    settings = config.Config(
+        readout=readout, recurrent_activation=gate, scan=scan, kernel=kernel, units=13
+    )
     model = networks.build(settings)
     weights = random_weights(model, random)
     images = random.uniform(size=(5, 28, 28)).astype(np.float32)
@@ -90,10 +92,12 @@ def test_logits_are_those_of_a_numpy_lstm(readout: str, gate: str, scan: str, ke
         np.testing.assert_allclose(actual, state, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("gate", "kernel"), itertools.product(config.GATES, config.KERNELS))
+@pytest.mark.parametrize(
+    ("gate", "kernel"), itertools.product(config.RECURRENT_ACTIVATIONS, config.KERNELS)
+)
 def test_recurrence_from_a_state(gate: str, kernel: str) -> None:
     random = np.random.default_rng(2)
-    model = networks.build(config.Config(gate=gate, kernel=kernel, units=13))
+    model = networks.build(config.Config(recurrent_activation=gate, kernel=kernel, units=13))
     weights = random_weights(model, random)
     images = random.uniform(size=(5, 28, 28)).astype(np.float32)
     hidden, cell = random.normal(size=(2, 5, 13)).astype(np.float32)

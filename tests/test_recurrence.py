@@ -80,20 +80,22 @@ def check(
 
 
 @pytest.mark.parametrize(
-    ("gate", "batch", "shards"), itertools.product(config.GATES, (1, 7, 100), (1, 2, 3))
+    ("gate", "batch", "shards"),
+    itertools.product(config.RECURRENT_ACTIVATIONS, (1, 7, 100), (1, 2, 3)),
 )
 def test_outputs_and_gradients_are_those_of_keras(gate: str, batch: int, shards: int) -> None:
     check(pair(gate, 28, 100, shards=shards), arguments(batch, 28, 28, 100))
 
 
 @pytest.mark.parametrize(
-    ("gate", "training", "graph"), itertools.product(config.GATES, (True, False), (True, False))
+    ("gate", "training", "graph"),
+    itertools.product(config.RECURRENT_ACTIVATIONS, (True, False), (True, False)),
 )
 def test_eagerly_and_without_training(gate: str, training: bool, graph: bool) -> None:
     check(pair(gate, 3, 8), arguments(5, 4, 3, 8), training=training, graph=graph)
 
 
-@pytest.mark.parametrize("gate", config.GATES)
+@pytest.mark.parametrize("gate", config.RECURRENT_ACTIVATIONS)
 def test_saturated_gates(gate: str) -> None:
     layers = pair(gate, 28, 16, scale=6.0)
     values = arguments(50, 5, 28, 16)
@@ -105,12 +107,12 @@ def test_saturated_gates(gate: str) -> None:
     check(layers, values, bound=1e-5)
 
 
-@pytest.mark.parametrize("gate", config.GATES)
+@pytest.mark.parametrize("gate", config.RECURRENT_ACTIVATIONS)
 def test_float64(gate: str) -> None:
     check(pair(gate, 5, 9, dtype="float64"), arguments(7, 6, 5, 9, "float64"), bound=1e-13)
 
 
-@pytest.mark.parametrize("gate", config.GATES)
+@pytest.mark.parametrize("gate", config.RECURRENT_ACTIVATIONS)
 def test_gradients_are_finite_differences(gate: str) -> None:
     layer, _ = pair(gate, 3, 4, scale=2.0, dtype="float64")
     x, h, c, to_h, to_c = arguments(5, 3, 3, 4, "float64")

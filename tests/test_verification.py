@@ -47,7 +47,7 @@ def test_recorded_traces_are_reproduced(dataset: data.Dataset, path: Path, kerne
     ("changes", "first"),
     [
         ({"readout": "hidden"}, "first batch: logits"),
-        ({"gate": "sigmoid"}, "first batch: final state h"),
+        ({"recurrent_activation": "sigmoid"}, "first batch: final state h"),
         ({"scan": "columns"}, "first batch: final state h"),
         ({"epsilon": 1e-7}, "after step 1: kernel"),
         ({"learning_rate": 0.011}, "after step 1: kernel"),

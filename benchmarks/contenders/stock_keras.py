@@ -26,7 +26,9 @@ class Contender:
         images = keras.Input(dataset.train.images.shape[1:])
         cell = keras.layers.LSTMCell(
             config.units,
-            recurrent_activation="sigmoid" if config.gate == "sigmoid" else hard_sigmoid,
+            recurrent_activation="sigmoid"
+            if config.recurrent_activation == "sigmoid"
+            else hard_sigmoid,
         )
         _, _, cell_state = keras.layers.RNN(cell, return_state=True)(images)
         self._model = keras.Model(images, keras.layers.Dense(CLASSES)(cell_state))

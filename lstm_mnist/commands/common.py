@@ -1,6 +1,7 @@
 """Flags that several commands share."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -24,6 +25,14 @@ KERNEL = flags.DEFINE_enum(
     config.KERNELS,
     "Code of the recurrent layer: ours or Keras' own; they are equal to float32 rounding.",
 )
+
+
+def refuse(arguments: Sequence[str]) -> None:
+    """Raise UsageError if there are arguments that are not flags."""
+    if arguments:
+        raise UsageError(
+            f"unexpected {arguments[0]}: a command comes first, and flags begin with --"
+        )
 
 
 def data_dir() -> str | None:

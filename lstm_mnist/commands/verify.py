@@ -1,6 +1,7 @@
 """Replay a recorded trace of the original script and compare every quantity with it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ _TRACE = flags.DEFINE_string(
 flags.adopt_module_key_flags(common)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the command: 0 if every quantity is within its bound, else 1. Raises UserError."""
+    common.refuse(arguments)
     data_dir = common.data_dir()
     for file in () if _TRACE.value is None else _trace_files(Path(_TRACE.value)):
         if not file.is_file():

@@ -1,0 +1,221 @@
+"""Train many runs, or take finished ones, and judge them by statistics."""
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from lstm_mnist import comparison, config, fleet, runtime, study
+from lstm_mnist.commands import common, recipe, thresholds
+from lstm_mnist.errors import OutputError, UsageError
+
+_RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
+_VARIANTS = flags.DEFINE_list(
+    "variants", config.DEFAULT_VARIANT, f"Variants of --runs: {', '.join(config.VARIANTS)}."
+)
+_FROM = flags.DEFINE_list(
+    "from",
+    None,
+    "Instead of --runs: finished runs' folders, a folder of such folders, or files written by "
+    "--save. More of them may follow as arguments.",
+)
+_STUDY_DIR = flags.DEFINE_string(
+    "study_dir", "runs/study", "Folder of --runs; what is finished there is not trained again."
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", runtime.cores(), "Runs trained side by side, sharing the cores.", lower_bound=1
+)
+_SCHEDULER = flags.DEFINE_string(
+    "scheduler", None, "Address of a Dask scheduler, tcp://HOST:PORT. By default a cluster here."
+)
+_SAVE = flags.DEFINE_string("save", None, "JSON file to keep all runs in; --from reads it.")
+flags.adopt_module_key_flags(thresholds)
+flags.adopt_module_key_flags(recipe)
+flags.adopt_module_key_flags(common)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command. Raises UserError."""
+    if (_RUNS.value is None) == (_FROM.value is None):
+        raise UsageError("compare needs either --runs=N or --from=DIR")
+    if _FROM.value is None:
+        common.refuse(arguments)
+        paths = list(_trained())
+    else:
+        paths = [Path(name) for name in (*_FROM.value, *arguments)]
+    runs = study.read(paths)
+    groups = study.pooled(runs)
+    if _SAVE.value:
+        study.write(Path(_SAVE.value), runs)
+    for variant, group in groups.items():
+        print(f"\n{describe(variant, group)}", flush=True)
+    for variant, group in groups.items():
+        _check(variant, group)
+    return 0
+
+
+def _trained() -> Iterator[Path]:
+    """Train what is not finished yet, and yield all runs' folders."""
+    if unknown := [name for name in _VARIANTS.value if name not in config.VARIANTS]:
+        raise UsageError(
+            f"--variants: there is no {unknown[0]}; there are: {', '.join(config.VARIANTS)}"
+        )
+    data_dir = common.data_dir()
+    folder = Path(_STUDY_DIR.value)
+    runs = {
+        folder / f"{name}-seed{seed}": recipe.settings(name, seed)
+        for seed in range(_RUNS.value)
+        for name in _VARIANTS.value
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--study_dir={folder} cannot be made: {error.strerror}") from error
+    with fleet.only_one(folder):
+        missing = {
+            path: settings for path, settings in runs.items() if not _finished(path, settings)
+        }
+        if missing:
+            _train(missing, data_dir)
+    yield from runs
+
+
+def _finished(folder: Path, settings: config.Config) -> bool:
+    if not folder.exists():
+        return False
+    found = study.read_folder(folder).config
+    if found != settings.as_dict():
+        different = [key for key, value in settings.as_dict().items() if found.get(key) != value]
+        raise UsageError(
+            f"{folder} was trained with other settings ({', '.join(different)}): "
+            "name another --study_dir"
+        )
+    return True
+
+
+def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
+    """Train runs, telling of each when it is finished."""
+    from tqdm import tqdm
+
+    finished = fleet.train(
+        missing,
+        data_dir=data_dir,
+        device=common.DEVICE.value,
+        workers=_WORKERS.value,
+        scheduler=_SCHEDULER.value,
+    )
+    with tqdm(total=len(missing), unit="run", disable=not common.progress()) as bar:
+        for folder in finished:
+            run = study.read_folder(folder)
+            bar.write(f"{folder}: final test {run.test_curve[-1]:.2f} %, {run.seconds:.0f} s")
+            bar.update()
+
+
+def describe(variant: str, runs: Sequence[study.Run]) -> str:
+    """Return all that is said about a variant's runs."""
+    return "\n\n".join(
+        part
+        for part in (
+            _table_of_runs(variant, runs),
+            _distribution(runs),
+            _against_report(runs),
+            _against_recorded(runs),
+        )
+        if part
+    )
+
+
+def _table_of_runs(variant: str, runs: Sequence[study.Run]) -> str:
+    total = len(runs)
+    lines = [
+        f"{variant}: {total} run{'s' if total > 1 else ''}; accuracy % of the final epoch and of "
+        "the best by held-out images",
+        f"{'seed':>6} {'train':>7} {'held':>7} {'test':>7} {'right':>6} {'loss':>7}  "
+        f"{'best':>4} {'train':>7} {'held':>7} {'test':>7} {'right':>6}  "
+        f"{'collapsed':9} {'s':>5}  result",
+    ]
+    for run in runs:
+        final, best = run.final, run.best
+        lines.append(
+            f"{run.config['seed']:6} {_accuracies(final)} {final.test_loss:7.4f}  "
+            f"{run.epochs.index(best) + 1:4} {_accuracies(best)}  "
+            f"{'yes' if run.collapsed else 'no':9} {run.seconds:5.0f}  {run.sha256[:12]}"
+        )
+    return "\n".join(lines)
+
+
+def _accuracies(epoch: study.Epoch) -> str:
+    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in study.TOTALS)
+    return f"{percents} {epoch.test:6}"
+
+
+def _distribution(runs: Sequence[study.Run]) -> str:
+    from lstm_mnist import inference
+
+    lines = [
+        f"{'test accuracy %':24} {'mean':>7} {'sd':>6} {'median':>7} {'min':>7} {'max':>7}",
+    ]
+    for label, epoch in (("final epoch", "final"), ("best by held-out images", "best")):
+        values = [getattr(run, epoch).percent("test") for run in runs]
+        summary = inference.summarise(values)
+        sd = "-" if math.isnan(summary.sd) else f"{summary.sd:.3f}"
+        lines.append(
+            f"{label:24} {summary.mean:7.2f} {sd:>6} {summary.median:7.2f} "
+            f"{summary.minimum:7.2f} {summary.maximum:7.2f}"
+        )
+    rate = inference.rate(sum(run.collapsed for run in runs), len(runs))
+    lines.append(
+        f"collapsed: {rate.count} of {rate.total} (95 % interval {rate.interval.low:.0%} to "
+        f"{rate.interval.high:.0%}); a run has collapsed if it ends {comparison.COLLAPSE_DROP:g} "
+        "points or more below its highest test accuracy"
+    )
+    return "\n".join(lines)
+
+
+def _against_report(runs: Sequence[study.Run]) -> str:
+    from lstm_mnist import inference
+
+    lines = []
+    for split, reported in comparison.REPORTED.items():
+        finals = [run.final.percent(split) for run in runs]
+        low, high = inference.wilson(reported, study.TOTALS[split])
+        reached = sum(final >= reported for final in finals)
+        lines.append(
+            f"reported {split} accuracy {reported} % (95 % interval {low:.2f} to {high:.2f}): "
+            f"{reached} of {len(runs)} runs end there or above; a further run ends between "
+            f"{min(finals):.2f} and {max(finals):.2f} with probability "
+            f"{inference.range_confidence(len(runs)):.0%}"
+        )
+    return "\n".join(lines)
+
+
+def _against_recorded(runs: Sequence[study.Run]) -> str:
+    from lstm_mnist import inference
+
+    if len(runs) < 2:
+        return "VERDICT: INCONCLUSIVE: one run has no spread; take --runs=10 or more"
+    recorded = comparison.recorded_test_curves()
+    curves = [run.test_curve for run in runs]
+    result = inference.against_recorded(curves, recorded)
+    verdict = inference.verdict(result, curves, recorded)
+    needed = f"; about {verdict.runs_needed} runs would settle it" if verdict.runs_needed else ""
+    return (
+        f"against {len(recorded)} recorded runs of the original: finals p = {result.final_p:.2g} "
+        f"(Mann-Whitney), highest p = {result.highest_p:.2g} (Welch), collapses "
+        f"p = {result.collapse_p:.2g} (Fisher)\n"
+        f"mean of the highest accuracies: {result.difference:+.3f} points, 90 % interval "
+        f"{result.interval.low:+.3f} to {result.interval.high:+.3f}, margin {inference.MARGIN}\n"
+        f"VERDICT: {verdict.word}: {verdict.reason}{needed}"
+    )
+
+
+def _check(variant: str, runs: Sequence[study.Run]) -> None:
+    """Check the medians over the runs, if thresholds are given. Raises AccuracyError."""
+    gate = thresholds.wanted()
+    train, test = (
+        statistics.median_low(getattr(run, gate.epoch).percent(split) for run in runs)
+        for split in ("train", "test")
+    )
+    gate.check(f"{variant}, median of {len(runs)} runs", train=train, test=test)

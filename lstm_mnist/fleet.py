@@ -1,0 +1,124 @@
+"""Many runs side by side, each in a process of its own, by Dask."""
+
+import contextlib
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from lstm_mnist import artifacts, runtime
+from lstm_mnist.config import Config
+from lstm_mnist.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def train(
+    runs: Mapping[Path, Config],
+    *,
+    data_dir: str | None,
+    device: str,
+    workers: int,
+    scheduler: str | None = None,
+) -> Iterator[Path]:
+    """Train one run per folder, and yield each folder when its run is finished.
+
+    `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
+    scheduler, whose workers must see the same folders. A run whose worker dies starts again on
+    another. Raises UsageError where Dask is not installed or the scheduler does not answer, and
+    what a run raises.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError("--runs needs Dask: pip install -r requirements-compare.txt") from error
+    workers = min(workers, len(runs))
+    sharers = None if scheduler else workers
+    with _client(scheduler, workers) as client:
+        futures = {
+            client.submit(
+                _train, config, folder.absolute(), data_dir, device, sharers, key=str(folder)
+            ): folder
+            for folder, config in runs.items()
+        }
+        for future in distributed.as_completed(futures):
+            future.result()
+            yield futures[future]
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            # What a killed process left.
+            for unfinished in folder.glob(".*-seed*-*"):
+                shutil.rmtree(unfinished)
+            yield
+    except filelock.Timeout as error:
+        raise OutputError(f"--study_dir={folder} is in use by another process") from error
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
+    import distributed
+
+    if scheduler:
+        try:
+            client = distributed.Client(scheduler, timeout=10)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UsageError(f"--scheduler={scheduler} does not answer") from error
+        with client:
+            yield client
+        return
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
+            dashboard_address=None,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@functools.cache  # TensorFlow takes its numbers of threads once per process
+def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
+    """Start TensorFlow in a worker, on its share of the cores if it shares a machine."""
+    if sharers and hasattr(os, "sched_setaffinity"):
+        import distributed
+
+        cores = sorted(os.sched_getaffinity(0))
+        number = int(distributed.get_worker().name)
+        # Threads inherit this from the one that makes them: TensorFlow's from this one.
+        os.sched_setaffinity(0, cores[number % len(cores) :: sharers])
+    return runtime.start(device, kernel)
+
+
+def _train(
+    config: Config, folder: Path, data_dir: str | None, device: str, sharers: int | None
+) -> None:
+    """Train one run in a worker; its folder appears when it is finished, as a whole."""
+    if (folder / artifacts.RESULT).exists():
+        return
+    described = _start(device, config.kernel, sharers)
+    import keras
+
+    from lstm_mnist import data, job
+
+    keras.utils.clear_session()  # the run before this one
+    dataset = data.load(data_dir)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        job.execute(config, dataset, unfinished, device=described)
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
