@@ -50,8 +50,13 @@ def create_folder(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as an indented JSON file."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file. Raises OutputError."""
     with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_history(path: Path, epochs: Sequence["Epoch"]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -38,9 +39,9 @@ def train(
         import distributed
     except ImportError as error:
         raise UsageError("--runs needs Dask: pip install -r requirements-compare.txt") from error
-    workers = min(workers, len(runs))
+    # The share of a run is the same when it is the last one left: its rounding depends on it.
     sharers = None if scheduler else workers
-    with _client(scheduler, workers) as client:
+    with _client(scheduler, min(workers, len(runs))) as client:
         futures = {
             client.submit(
                 _train, config, folder.absolute(), data_dir, device, sharers, key=str(folder)
@@ -57,12 +58,17 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
-            # What a killed process left.
-            for unfinished in folder.glob(".*-seed*-*"):
-                shutil.rmtree(unfinished)
+            _sweep(folder)
             yield
+            _sweep(folder)
     except filelock.Timeout as error:
         raise OutputError(f"--study_dir={folder} is in use by another process") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed workers left."""
+    for unfinished in folder.glob(".*-seed*-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -82,7 +88,8 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
+            silence_logs=logging.ERROR,  # it warns of every worker that is slow to end
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -178,10 +178,9 @@ def runs_needed(
     return math.ceil(ours / left) if left > 0 else None
 
 
-def false_alarm(count: int, total: int, runs: int) -> float:
-    """Return the probability that the median of `runs` runs misses a threshold.
+def false_alarm(rate: float, runs: int) -> float:
+    """Return the probability that the median of `runs` runs misses what one misses at a rate.
 
-    `count` of `total` studied runs miss it. For an even number of runs the median is the lower one
-    of the two in the middle.
+    For an even number of runs the median is the lower one of the two in the middle.
     """
-    return float(stats.binom.sf((runs - 1) // 2, runs, count / total))
+    return float(stats.binom.sf((runs - 1) // 2, runs, rate))

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from lstm_mnist import artifacts, comparison
 from lstm_mnist.errors import DataError, UsageError
 
+# The studies that are part of the package: a file for each variant.
+COMMITTED = Path(__file__).parent / "results"
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
 
 
@@ -111,22 +113,21 @@ def read_folder(folder: Path) -> Run:
 def _epoch(row: dict[str, str]) -> Epoch:
     """Convert a row of a run's history."""
     return Epoch(
-        **{split: int(row[f"{split}_correct"]) for split in TOTALS},
-        **{f"{split}_loss": float(row[f"{split}_loss"]) for split in TOTALS},
-        training_loss=float(row["training_loss"]),
+        int(row["train_correct"]),
+        int(row["validation_correct"]),
+        int(row["test_correct"]),
+        float(row["training_loss"]),
+        float(row["train_loss"]),
+        float(row["validation_loss"]),
+        float(row["test_loss"]),
     )
 
 
 def write(path: Path, runs: Sequence[Run]) -> None:
-    """Write runs as one study file. Raises OutputError."""
-    artifacts.write_json(
-        path,
-        {
-            "epoch_columns": Epoch._fields,
-            "totals": TOTALS,
-            "runs": [dataclasses.asdict(run) for run in runs],
-        },
-    )
+    """Write runs as one study file, a line for each. Raises OutputError."""
+    head = json.dumps({"epoch_columns": Epoch._fields, "totals": TOTALS}).removesuffix("}")
+    lines = ",\n".join(json.dumps(dataclasses.asdict(run)) for run in runs)
+    artifacts.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
 
 
 def _read_study(path: Path) -> list[Run]:
@@ -166,6 +167,13 @@ def pooled(runs: Sequence[Run]) -> dict[str, list[Run]]:
         if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
             raise UsageError(f"{variant}: seed {min(repeated)} is there twice: give each run once")
     return groups
+
+
+def committed(like: Run) -> list[Run]:
+    """Return the runs of the package's studies with a run's settings and data; maybe none."""
+    path = COMMITTED / f"{like.config['variant']}.json"
+    runs = _read_study(path) if path.exists() else []
+    return [run for run in runs if not [*_differences(run, like)]]
 
 
 def _differences(one: Run, other: Run) -> Iterable[str]:

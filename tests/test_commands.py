@@ -91,6 +91,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "epochs": 2,
         "batch_size": 5000,
         "learning_rate": 0.1,
+        "schedule": "constant",
         "epsilon": 1e-8,
         "kernel": "keras",
         "seed": 0,
@@ -126,9 +127,9 @@ def test_verify_fails_on_an_altered_trace(command: Command, tmp_path: Path) -> N
 
 
 def test_help_does_not_import_tensorflow() -> None:
-    for arguments in (["--help"], ["verify", "--help"]):
+    for command in ([], ["verify"], ["compare"], ["check"]):
         finished = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *arguments],
+            [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *command, "--help"],
             capture_output=True,
             text=True,
             check=True,
@@ -136,7 +137,7 @@ def test_help_does_not_import_tensorflow() -> None:
         assert "Usage: python -m lstm_mnist" in finished.stdout
         imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
         assert "absl.flags" in imported
-        assert not {"tensorflow", "keras", "numpy"} & imported
+        assert not {"tensorflow", "keras", "numpy", "scipy", "distributed"} & imported
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -159,7 +160,7 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["fit"], 2, "there is no command fit; the commands are: train, verify"),
+        (["fit"], 2, "there is no command fit; the commands are: train, verify, compare, check"),
         (["train", "verify"], 2, "unexpected verify"),
         (["--epoch=3"], 2, "Unknown command line flag 'epoch'. Did you mean: epochs"),
         (["verify", "--epochs=3"], 2, "Unknown command line flag 'epochs'"),
@@ -177,6 +178,19 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
         (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
         (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),
+        (["--schedule=linear"], 2, "--schedule=linear"),
+        (["--epsilon=-1"], 2, "--epsilon=-1"),
+        (["--gate=median"], 2, "--gate=median"),
+        (["--min_test_accuracy=101"], 2, "--min_test_accuracy=101"),
+        (["compare"], 2, "compare needs either --runs=N or --from=DIR"),
+        (["compare", "--runs=2", "--from=full"], 2, "either --runs=N or --from=DIR"),
+        (["compare", "--runs=2", "full"], 2, "unexpected full"),
+        (["compare", "--runs=2", "--variants=mine"], 2, "--variants: there is no mine"),
+        (["compare", "--runs=2", "--study_dir=file"], 7, "--study_dir=file cannot be made"),
+        (["compare", "--from=none"], 3, "none holds no finished run"),
+        (["compare", "--from=full"], 3, "full is not a run's folder"),
+        (["check"], 2, "check needs the folder of a run"),
+        (["check", "file"], 3, "file is not a study file"),
         (["--output_dir=file"], 7, "--output_dir=file: file is not a writable folder"),
         (["--output_dir=file/run"], 7, "--output_dir=file/run"),
         (["--output_dir=full"], 7, "--output_dir=full is not empty"),

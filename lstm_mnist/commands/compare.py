@@ -9,7 +9,8 @@ from absl import flags
 
 from lstm_mnist import comparison, config, fleet, runtime, study
 from lstm_mnist.commands import common, recipe, thresholds
-from lstm_mnist.errors import OutputError, UsageError
+from lstm_mnist.errors import AccuracyError, OutputError, UsageError
+from lstm_mnist.gate import Gate
 
 _RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
 _VARIANTS = flags.DEFINE_list(
@@ -211,9 +212,34 @@ def _against_recorded(runs: Sequence[study.Run]) -> str:
     )
 
 
+def _false_alarm(gate: Gate, runs: Sequence[study.Run]) -> str:
+    """Say how probable it is that sound runs miss a threshold."""
+    from lstm_mnist import inference
+
+    studied = study.committed(runs[0])
+    if not studied:
+        return "false alarm: unknown, because runs with these settings were not studied"
+    missed = 0
+    for run in studied:
+        epoch = getattr(run, gate.epoch)
+        try:
+            gate.check(run.folder, train=epoch.percent("train"), test=epoch.percent("test"))
+        except AccuracyError:
+            missed += 1
+    rate = inference.rate(missed, len(studied))
+    return (
+        f"false alarm: {missed} of {rate.total} studied runs miss the threshold (95 % interval of "
+        f"the rate {rate.interval.low:.0%} to {rate.interval.high:.0%}); the median of {len(runs)} "
+        f"misses it with probability {inference.false_alarm(missed / rate.total, len(runs)):.2%}, "
+        f"at most {inference.false_alarm(rate.interval.high, len(runs)):.2%}"
+    )
+
+
 def _check(variant: str, runs: Sequence[study.Run]) -> None:
     """Check the medians over the runs, if thresholds are given. Raises AccuracyError."""
     gate = thresholds.wanted()
+    if gate.asks:
+        print(f"\n{variant}: {_false_alarm(gate, runs)}", flush=True)
     train, test = (
         statistics.median_low(getattr(run, gate.epoch).percent(split) for run in runs)
         for split in ("train", "test")

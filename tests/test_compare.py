@@ -1,0 +1,142 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from conftest import Command
+from numpy.typing import NDArray
+
+from lstm_mnist import networks, study
+
+SMALL = ("--units=8", "--batch_size=1000", "--epochs=4")
+
+
+def weights(folder: Path) -> dict[str, NDArray[Any]]:
+    import keras
+
+    return networks.weights(keras.saving.load_model(folder / "final.keras"))
+
+
+def assert_same_runs(one: Path, other: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        assert study.read_folder(one / name).epochs == study.read_folder(other / name).epochs
+        ours, theirs = weights(one / name), weights(other / name)
+        for key, value in ours.items():
+            assert np.array_equal(value, theirs[key])
+
+
+@contextlib.contextmanager
+def started(data_dir: Path, cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lstm_mnist", *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "TFDS_DATA_DIR": str(data_dir),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def training_workers(process: subprocess.Popen[str], folder: Path) -> list[psutil.Process]:
+    """Wait until a run has finished an epoch, and return the processes that train."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if list(folder.glob(".*/history.csv")):
+            children = psutil.Process(process.pid).children(recursive=True)
+            return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        time.sleep(0.02)
+    raise AssertionError("no run got to its first epoch")
+
+
+def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
+    command: Command, data_dir: Path, tmp_path: Path
+) -> None:
+    names = ("document-seed0", "document-seed1")
+    undisturbed = command("compare", "--runs=2", "--study_dir=one", "--save=one.json", *SMALL)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert undisturbed.stderr == ""
+    assert "document: 2 runs" in undisturbed.stdout
+    assert "VERDICT: LOWER" in undisturbed.stdout
+
+    with started(data_dir, tmp_path, "compare", "--runs=2", "--study_dir=two", *SMALL) as process:
+        workers = training_workers(process, tmp_path / "two")
+        assert len(workers) == 2
+        workers[0].kill()
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert_same_runs(tmp_path / "one", tmp_path / "two", names)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [".lock", *names]
+
+    # A third run is added; the finished ones are not touched.
+    finished = {name: (tmp_path / "one" / name).stat().st_mtime_ns for name in names}
+    more = command("compare", "--runs=3", "--study_dir=one", *SMALL)
+    assert more.returncode == 0, more.stderr
+    assert "document: 3 runs" in more.stdout
+    assert more.stdout.count("final test") == 1
+    for name, time_ns in finished.items():
+        assert (tmp_path / "one" / name).stat().st_mtime_ns == time_ns
+
+    # The same runs, from folders, from the study's folder, from the file.
+    for source in (["--from=one/" + names[0], "one/" + names[1]], ["--from=one.json"]):
+        again = command("compare", *source)
+        assert again.returncode == 0, again.stderr
+        assert again.stdout.split("document:")[1] == undisturbed.stdout.split("document:")[1]
+
+    other = command("compare", "--runs=2", "--study_dir=one", "--units=9", *SMALL[1:])
+    assert other.returncode == 2
+    assert "document-seed0 was trained with other settings (units)" in other.stderr
+
+    check = command("check", "one/document-seed0", "--min_test_accuracy=99", "--gate=final")
+    assert check.returncode == 6
+    assert "below --min_test_accuracy=99" in check.stderr
+    passed = command("check", "one", "--min_test_accuracy=10")
+    assert passed.returncode == 0, passed.stderr
+    assert passed.stdout.count("best epoch") == 3
+    gate = command("compare", "--from=one", "--min_train_accuracy=99.9")
+    assert gate.returncode == 6
+    assert "false alarm: unknown" in gate.stdout
+    assert "median of 3 runs: train accuracy" in gate.stderr
+
+
+def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> None:
+    arguments = ("compare", "--runs=1", "--study_dir=study", *SMALL)
+    with started(data_dir, tmp_path, *arguments) as process:
+        training_workers(process, tmp_path / "study")
+        with started(data_dir, tmp_path, *arguments) as second:
+            _, errors = second.communicate()
+        assert second.returncode == 7
+        assert errors == "lstm_mnist: --study_dir=study is in use by another process\n"
+        process.send_signal(signal.SIGKILL)
+    with started(data_dir, tmp_path, *arguments) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "INCONCLUSIVE: one run has no spread" in output
+    assert [path.name for path in (tmp_path / "study").glob("*document*")] == ["document-seed0"]
+
+
+@pytest.mark.parametrize("threshold", ["--min_test_accuracy=99", "--min_train_accuracy=99"])
+def test_train_misses_a_threshold(command: Command, tmp_path: Path, threshold: str) -> None:
+    finished = command(
+        "--output_dir=out", threshold, "--units=4", "--batch_size=5000", "--epochs=1"
+    )
+    assert finished.returncode == 6
+    assert "is below --min_" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert (tmp_path / "out" / "result.json").exists()

@@ -1,0 +1,153 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstm_mnist import comparison, config, gate, inference, study
+from lstm_mnist.errors import AccuracyError, DataError, UsageError
+
+RECORDED = comparison.recorded_test_curves()
+
+
+def run(
+    seed: int, *test: int, held_out: tuple[int, ...] | None = None, **changes: Any
+) -> study.Run:
+    """A run of one epoch for each number of correct test images."""
+    epochs = tuple(
+        study.Epoch(54_000, held, right, 0.3, 0.2, 0.1, 0.15)
+        for right, held in zip(test, held_out or [4_900] * len(test), strict=True)
+    )
+    settings = config.variant("original", seed=seed).as_dict()
+    return study.Run(
+        folder=f"original-seed{seed}",
+        sha256="0" * 64,
+        config=settings | changes,
+        seconds=90.0,
+        versions={"tensorflow": "2.21.0"},
+        device={"kind": "CPU"},
+        data_sha256={"train": "1", "validation": "2", "test": "3"},
+        git=None,
+        epochs=epochs,
+    )
+
+
+def curves(*finals: float, highest: float = 98.6) -> list[list[float]]:
+    return [[97.0, highest + index / 100, final] for index, final in enumerate(finals)]
+
+
+def test_best_is_chosen_by_held_out_images_alone() -> None:
+    chosen = run(0, 9_800, 9_900, 9_700, held_out=(4_950, 4_940, 4_950)).best
+    assert chosen.test == 9_800
+
+
+def test_collapse_is_a_fall_of_two_points() -> None:
+    assert run(0, 9_860, 9_660).collapsed
+    assert not run(0, 9_860, 9_661).collapsed
+    assert not run(0, 9_860, 9_000, 9_800).collapsed
+    assert sum(map(comparison.collapsed, RECORDED)) == 6
+
+
+def test_study_file_keeps_everything(tmp_path: Path) -> None:
+    runs = [run(0, 9_800, 9_827), run(1, 9_850, 5_000)]
+    study.write(tmp_path / "study.json", runs)
+    assert study.read([tmp_path / "study.json"]) == runs
+
+
+def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text(json.dumps({"runs": []}))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "result.json").write_text("{}")
+    for name, message in (
+        ("none", "none holds no finished run"),
+        ("broken", "history.csv is unreadable"),
+        ("file.json", "file.json is not a study file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            study.read([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (run(1, 9_800, units=64), "differ in units"),
+        (dataclasses.replace(run(1, 9_800), data_sha256={"train": "x"}), "differ in data"),
+        (run(0, 9_800), "seed 0 is there twice"),
+    ],
+)
+def test_unlike_runs_are_not_pooled(other: study.Run, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        study.pooled([run(0, 9_800), other])
+
+
+def test_pooled_by_variant_and_seed() -> None:
+    runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
+    groups = study.pooled(runs)
+    assert {name: [one.config["seed"] for one in group] for name, group in groups.items()} == {
+        "original": [1, 2],
+        "document": [0],
+    }
+
+
+def test_intervals_are_those_of_the_textbook() -> None:
+    # Wilson (1927) by its formula, z = 1.959964; Clopper-Pearson for 0 of n: 1 - 0.025^(1/n).
+    p, n, z = 0.9827, 10_000, 1.959964
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert inference.wilson(98.27, n) == pytest.approx(
+        (100 * (centre - half), 100 * (centre + half))
+    )
+    low, high = inference.rate(0, 20).interval
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_original_against_itself_is_reproduced() -> None:
+    result = inference.against_recorded(RECORDED, RECORDED)
+    assert result.difference == 0
+    verdict = inference.verdict(result, RECORDED, RECORDED)
+    assert verdict.word == "REPRODUCED"
+    assert verdict.runs_needed is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "word"),
+    [
+        ([[accuracy - 0.5 for accuracy in curve] for curve in RECORDED], "LOWER"),
+        ([[accuracy + 0.5 for accuracy in curve] for curve in RECORDED], "HIGHER"),
+        # As high on the way, but no run collapses.
+        (curves(*[98.4 + index / 100 for index in range(11)]), "HIGHER"),
+        # As high on the way, but all collapse.
+        (curves(*[30.0 + index for index in range(11)]), "LOWER"),
+        # Two runs, far apart.
+        ([[98.9, 97.9], [98.2, 93.0]], "INCONCLUSIVE"),
+    ],
+)
+def test_verdicts(ours: list[list[float]], word: str) -> None:
+    result = inference.against_recorded(ours, RECORDED)
+    verdict = inference.verdict(result, ours, RECORDED)
+    assert verdict.word == word, verdict
+    assert (verdict.runs_needed or 0) > 2 or word != "INCONCLUSIVE"
+
+
+def test_false_alarm_of_a_median() -> None:
+    assert inference.false_alarm(0.3, runs=1) == pytest.approx(0.3)
+    # Two or three of three miss: 3 * 0.3^2 * 0.7 + 0.3^3.
+    assert inference.false_alarm(0.3, runs=3) == pytest.approx(0.216)
+    assert inference.false_alarm(0, runs=5) == 0
+
+
+def test_gate() -> None:
+    strict = gate.Gate(min_train_accuracy=98.5, min_test_accuracy=98.27)
+    strict.check("run", train=98.5, test=98.27)
+    for train, test, message in (
+        (98.49, 99.0, "train accuracy 98.49 % .* below --min_train_accuracy=98.5"),
+        (99.0, 98.26, "test accuracy 98.26 % .* below --min_test_accuracy=98.27"),
+        (99.0, 99.51, "too good to be true"),
+    ):
+        with pytest.raises(AccuracyError, match=message):
+            strict.check("run", train=train, test=test)
+    with pytest.raises(AccuracyError, match="too good"):
+        gate.Gate(max_test_accuracy=100.0).check("run", train=99.0, test=100.0)
+    gate.Gate().check("run", train=100.0, test=10.0)
