@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lstm_mnist.training import Epoch, Score
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
+DYNAMICS = "dynamics.csv"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
 
 
@@ -61,7 +62,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_history(path: Path, epochs: Sequence["Epoch"]) -> None:
     """Write one CSV row per epoch."""
-    rows = [_flat(epoch_as_dict(epoch)) for epoch in epochs]
+    _write_rows(path, [_flat(epoch_as_dict(epoch)) for epoch in epochs])
+
+
+def write_table(path: Path, values: Sequence[Any]) -> None:
+    """Write one CSV row per named tuple."""
+    _write_rows(path, [value._asdict() for value in values])
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with _replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lstm_mnist import artifacts, data, networks, runtime, training
+from lstm_mnist import artifacts, data, dynamics, networks, runtime, training
 from lstm_mnist.config import Config
 
 
@@ -16,6 +16,7 @@ def execute(
     *,
     device: dict[str, Any],
     on_epoch: Callable[[training.Run], None] | None = None,
+    record_dynamics: bool = False,
     progress: bool = False,
 ) -> training.Run:
     """Train in a new or empty folder, keeping its files up to date, and return the finished run.
@@ -27,15 +28,19 @@ def execute(
     artifacts.create_folder(folder)
     artifacts.write_json(folder / artifacts.CONFIG, config.as_dict())
 
+    recorders = [dynamics.Recorder(dataset.train)] if record_dynamics else []
+
     def keep(run: training.Run) -> None:
         artifacts.write_history(folder / artifacts.HISTORY, run.epochs)
+        for recorder in recorders:
+            artifacts.write_table(folder / artifacts.DYNAMICS, recorder.points)
         if run.best is run.final:
             model = networks.portable(run.model, config)
             artifacts.write_model(folder / artifacts.BEST_MODEL, model)
         if on_epoch:
             on_epoch(run)
 
-    run = training.run(config, dataset, on_epoch=keep, progress=progress)
+    run = training.run(config, dataset, on_epoch=keep, callbacks=recorders, progress=progress)
     artifacts.write_model(folder / artifacts.FINAL_MODEL, networks.portable(run.model, config))
     result = {
         "config": config.as_dict(),

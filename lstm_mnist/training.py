@@ -71,6 +71,7 @@ def run(
     dataset: data.Dataset,
     *,
     on_epoch: Callable[[Run], None] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = False,
 ) -> Run:
     """Train a new network and return the finished run.
@@ -81,13 +82,13 @@ def run(
     model = compiled(networks.build(config), config, steps=steps)
     record = _Record(config, dataset, on_epoch)
     # The bar is named here because a default one would end its line after our callback printed.
-    callbacks = [keras.callbacks.ProgbarLogger(), record] if progress else [record]
+    bar = [keras.callbacks.ProgbarLogger()] if progress else []
     fit(
         model,
         batches(config, dataset),
         epochs=config.epochs,
         steps=steps,
-        callbacks=callbacks,
+        callbacks=[*bar, *callbacks, record],
         verbose="auto" if progress else 0,
     )
     return record.run

@@ -104,6 +104,29 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     assert networks.weights(model)["bias"].shape == (16,)
 
 
+def test_recording_dynamics_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
+    small = ("--units=4", "--batch_size=1000", "--epochs=2")
+    for arguments in (("--output_dir=plain",), ("--output_dir=recorded", "--record_dynamics")):
+        finished = command(*arguments, *small)
+        assert finished.returncode == 0, finished.stderr
+    plain, recorded = (
+        [
+            {key: value for key, value in row.items() if "seconds" not in key}
+            for row in results(tmp_path / name)[2]
+        ]
+        for name in ("plain", "recorded")
+    )
+    assert plain == recorded
+    with (tmp_path / "recorded" / "dynamics.csv").open(newline="") as file:
+        points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    # 55 steps an epoch, of which 5 are executed at once.
+    assert [point["step"] for point in points] == list(range(5, 111, 5))
+    assert points[-1]["loss"] < points[0]["loss"]
+    for point in points:
+        assert 0 < point["cell_mean"] < point["cell_max"] < 28
+        assert point["gradient_norm"] > 0
+
+
 def test_verify(command: Command, tmp_path: Path) -> None:
     finished = command("verify")
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -28,6 +28,11 @@ _VARIANT = flags.DEFINE_enum(
     "original_hidden, original_epsilon: original with that one change (hidden; epsilon 1e-7); "
     "stable: document with a learning rate that falls to 0 (cosine).",
 )
+_RECORD_DYNAMICS = flags.DEFINE_bool(
+    "record_dynamics",
+    False,
+    "Write dynamics.csv: loss, gradient norm and cell state size every 25 steps.",
+)
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "New or empty folder for the results. By default runs/<time>-seed<seed>."
 )
@@ -49,7 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     dataset = data.load(data_dir, progress=common.progress())
     print(_heading(settings, device), flush=True)
     run = job.execute(
-        settings, dataset, folder, device=device, on_epoch=_print, progress=common.progress()
+        settings,
+        dataset,
+        folder,
+        device=device,
+        on_epoch=_print,
+        record_dynamics=_RECORD_DYNAMICS.value,
+        progress=common.progress(),
     )
     print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
     gate = thresholds.wanted()

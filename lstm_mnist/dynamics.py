@@ -1,0 +1,49 @@
+"""What a network does while it trains: its loss, its gradient's norm and its cell states' size."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from lstm_mnist import data, networks
+
+PROBE_SIZE = 500
+
+
+class Point(NamedTuple):
+    """One look at the network, on the same training images every time."""
+
+    step: int  # steps taken
+    loss: float  # mean softmax cross-entropy, nats
+    gradient_norm: float  # of the loss, over all weights
+    cell_mean: float  # mean and largest |c| after the last time step
+    cell_max: float
+
+
+class Recorder(keras.callbacks.Callback):
+    """Looks at the network whenever Keras returns to Python: every 25 steps in a run."""
+
+    def __init__(self, train: data.Split) -> None:
+        super().__init__()
+        self.points: list[Point] = []
+        self._images = tf.constant(train.images[:PROBE_SIZE])
+        self._labels = tf.constant(train.labels[:PROBE_SIZE], tf.int32)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Compile the look."""
+        model, states = self.model, networks.final_states(self.model)
+        weights = [variable.value for variable in model.trainable_variables]
+
+        @tf.function(autograph=False)
+        def look() -> tuple[Any, ...]:
+            with tf.GradientTape() as tape:
+                loss = model.loss(self._labels, model(self._images, training=True))
+            gradient_norm = tf.linalg.global_norm(tape.gradient(loss, weights))
+            size = tf.abs(states(self._images)[1])
+            return loss, gradient_norm, tf.reduce_mean(size), tf.reduce_max(size)
+
+        self._look = look
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Take a look; training is not changed by it."""
+        self.points.append(Point(int(self.model.optimizer.iterations), *map(float, self._look())))
