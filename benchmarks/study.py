@@ -1,0 +1,106 @@
+"""Render the committed study into the README and its pictures: `python -m benchmarks.study`.
+
+`lstm_mnist/results/*.json` are what `compare --save` wrote, and `results/collapse.csv` is the
+`dynamics.csv` of one run of `original`; nothing is measured here.
+"""
+
+import csv
+import itertools
+from pathlib import Path
+
+from benchmarks import record
+from lstm_mnist import artifacts, comparison, config, inference, pictures, study
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = (
+    "<!-- Rendered by `python -m benchmarks.study`. -->\n",
+    "<!-- End of what is rendered. -->\n",
+)
+STEPS_PER_EPOCH = 550
+
+Groups = dict[str, list[study.Run]]
+
+
+def main() -> None:
+    """Write the README's table and the pictures anew."""
+    groups = committed()
+    artifacts.write_text(README, rendered(README.read_text(encoding="utf-8"), groups))
+    finals = {name: [run.test_curve for run in runs] for name, runs in groups.items()}
+    recorded = comparison.recorded_test_curves()
+    ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
+    svg = pictures.finals("finals", finals, recorded, pictures.limits_of(ends))
+    # Outside a page the picture has no colour of text to take.
+    framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
+    artifacts.write_text(record.FOLDER / "finals.svg", framed)
+    draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
+
+
+def committed() -> Groups:
+    """Return the committed runs by variant, in the order of `config.VARIANTS`."""
+    files = (study.COMMITTED / f"{variant}.json" for variant in config.VARIANTS)
+    return study.pooled(study.read(file for file in files if file.exists()))
+
+
+def rendered(readme: str, groups: Groups) -> str:
+    """Return the README with the table of the study in it."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}{table(groups)}{END}{after}"
+
+
+def table(groups: Groups) -> str:
+    """Return the table of the study in Markdown."""
+    recorded = comparison.recorded_test_curves()
+    lines = [
+        "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
+        _row(f"recorded original, {len(recorded)}", recorded, ""),
+    ]
+    for name, runs in groups.items():
+        curves = [run.test_curve for run in runs]
+        result = inference.against_recorded(curves, recorded)
+        verdict = inference.verdict(result, curves, recorded)
+        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word))
+    return "\n".join(lines) + "\n"
+
+
+def _row(label: str, curves: list[list[float]], verdict: str) -> str:
+    finals = inference.summarise([curve[-1] for curve in curves])
+    highest = inference.summarise([max(curve) for curve in curves])
+    collapses = inference.rate(sum(map(comparison.collapsed, curves)), len(curves))
+    low, high = collapses.interval
+    return (
+        f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
+        f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
+        f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
+        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} |"
+    )
+
+
+def draw_collapse(source: Path, path: Path) -> None:
+    """Draw loss, gradient norm and cell state size over one run."""
+    from matplotlib.figure import Figure
+
+    with source.open(newline="", encoding="utf-8") as file:
+        points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    epochs = [point["step"] / STEPS_PER_EPOCH for point in points]
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    panels = figure.subplots(3, sharex=True)
+    quantities = {
+        "loss (nats)": ["loss"],
+        "gradient norm": ["gradient_norm"],
+        "cell state |c|": ["cell_max", "cell_mean"],
+    }
+    for panel, (label, columns) in zip(panels, quantities.items(), strict=True):
+        for column in columns:
+            values = [point[column] for point in points]
+            panel.plot(epochs, values, linewidth=0.8, label=column.rpartition("_")[2])
+        panel.set(yscale="log", ylabel=label)
+        panel.grid(alpha=0.3)
+    panels[-1].legend()
+    panels[-1].set_xlabel("epoch")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
