@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 DYNAMICS = "dynamics.csv"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
+REPORT = "report.html"
 
 
 def default_folder(seed: int) -> Path:

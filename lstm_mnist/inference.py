@@ -67,6 +67,15 @@ class Verdict:
     reason: str
     runs_needed: int | None = None
 
+    @property
+    def explanation(self) -> str:
+        """Return why, and what would settle it."""
+        needed = f"; about {self.runs_needed} runs would settle it" if self.runs_needed else ""
+        return self.reason + needed
+
+
+ONE_RUN = Verdict("INCONCLUSIVE", "one run has no spread; take --runs=10 or more")
+
 
 def summarise(values: Sequence[float]) -> Summary:
     """Summarise a sample of at least one value."""

@@ -1,7 +1,9 @@
 """The network: Input -> LSTM over 28 time steps -> Dense(10), as a Keras functional model."""
 
 import dataclasses
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import recurrence
 from lstm_mnist.config import Config
+from lstm_mnist.errors import DataError
 
 STEPS, FEATURES, CLASSES = 28, 28, 10
 # The order of `model.weights`.
@@ -73,6 +76,14 @@ def portable(model: keras.Model, config: Config) -> keras.Model:
     copy = build(dataclasses.replace(config, kernel="keras"))
     copy.set_weights(model.get_weights())
     return copy
+
+
+def load(path: Path) -> keras.Model:
+    """Read a model file without executing code from it. Raises DataError."""
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a model: {str(error).splitlines()[0]}") from error
 
 
 def final_states(model: keras.Model) -> keras.Model:

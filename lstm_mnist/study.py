@@ -1,5 +1,6 @@
 """Finished runs as values: read from their folders, kept together in one file, pooled."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -86,6 +87,25 @@ def read(paths: Iterable[Path]) -> list[Run]:
     return runs
 
 
+def best(runs: Iterable[Run]) -> Run:
+    """Return the run whose best epoch has most correct held-out images, the first of equals."""
+    return max(runs, key=lambda run: run.best.validation)
+
+
+def folder_of(run: Run, paths: Iterable[Path]) -> Path | None:
+    """Return the folder that a run was read from, if it was one, given what `read` was given."""
+    for path in paths:
+        for folder in (path, path / run.folder):
+            with contextlib.suppress(OSError):
+                if _digest((folder / artifacts.RESULT).read_bytes()) == run.sha256:
+                    return folder
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def read_folder(folder: Path) -> Run:
     """Read a finished run's folder. Raises DataError."""
     try:
@@ -95,7 +115,7 @@ def read_folder(folder: Path) -> Run:
             rows = list(csv.DictReader(file))
         run = Run(
             folder=folder.name,
-            sha256=hashlib.sha256(result_bytes).hexdigest(),
+            sha256=_digest(result_bytes),
             seconds=result["seconds"]["total"],
             epochs=tuple(map(_epoch, rows)),
             **{key: result[key] for key in ("config", "versions", "device", "data_sha256", "git")},

@@ -167,12 +167,18 @@ def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
 
 def evaluate(model: keras.Model, split: data.Split) -> Score:
     """Score a network on every example of a split."""
-    # Less is copied than by `predict`, which hands the whole split to tf.data first.
-    logits = [
-        model.predict_on_batch(split.images[start : start + EVALUATION_BATCH_SIZE])
-        for start in range(0, len(split.labels), EVALUATION_BATCH_SIZE)
-    ]
-    return score(np.concatenate(logits), split.labels)
+    return score(predict(model, split.images), split.labels)
+
+
+def predict(model: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a network's logits [N, 10] for images [N, 28, 28]."""
+    # Less is copied than by Keras' `predict`, which hands all images to tf.data first.
+    return np.concatenate(
+        [
+            model.predict_on_batch(images[start : start + EVALUATION_BATCH_SIZE])
+            for start in range(0, len(images), EVALUATION_BATCH_SIZE)
+        ]
+    )
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:

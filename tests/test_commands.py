@@ -33,6 +33,7 @@ def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: da
         "config.json",
         "final.keras",
         "history.csv",
+        "report.html",
         "result.json",
     ]
     settings, result, history = results(folder)

@@ -82,7 +82,8 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
         _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert_same_runs(tmp_path / "one", tmp_path / "two", names)
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [".lock", *names]
+    files = sorted(path.name for path in (tmp_path / "two").iterdir())
+    assert files == [".lock", *names, "report.html"]
 
     # A third run is added; the finished ones are not touched.
     finished = {name: (tmp_path / "one" / name).stat().st_mtime_ns for name in names}
@@ -94,10 +95,11 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
         assert (tmp_path / "one" / name).stat().st_mtime_ns == time_ns
 
     # The same runs, from folders, from the study's folder, from the file.
+    described = undisturbed.stdout.split("document:")[1].removesuffix("Report: one/report.html\n")
     for source in (["--from=one/" + names[0], "one/" + names[1]], ["--from=one.json"]):
         again = command("compare", *source)
         assert again.returncode == 0, again.stderr
-        assert again.stdout.split("document:")[1] == undisturbed.stdout.split("document:")[1]
+        assert again.stdout.split("document:")[1] == described
 
     other = command("compare", "--runs=2", "--study_dir=one", "--units=9", *SMALL[1:])
     assert other.returncode == 2

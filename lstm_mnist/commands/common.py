@@ -1,13 +1,19 @@
 """Flags that several commands share."""
 
+import datetime
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import config, runtime
+from lstm_mnist import artifacts, config, runtime, study
 from lstm_mnist.errors import UsageError
+
+if TYPE_CHECKING:
+    from lstm_mnist.mistakes import Mistakes
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
 _DATA_DIR = flags.DEFINE_string(
@@ -47,3 +53,20 @@ def progress() -> bool:
     """Return whether progress bars are wanted: on a terminal only."""
     # Keras draws on standard output, TFDS on standard error.
     return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def write_report(
+    path: Path,
+    title: str,
+    groups: Mapping[str, Sequence[study.Run]],
+    mistakes: "Mistakes | str",
+) -> None:
+    """Write the report of groups of runs; see `report.page`. Raises OutputError."""
+    # Matplotlib would warn of a home that cannot be written and of fonts that take long to find,
+    # which only costs seconds.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from lstm_mnist import report
+
+    written = datetime.datetime.now().astimezone()
+    artifacts.write_text(path, report.page(title, groups, mistakes, written))
+    print(f"Report: {path}", flush=True)

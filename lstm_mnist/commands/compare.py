@@ -4,13 +4,17 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import comparison, config, fleet, runtime, study
+from lstm_mnist import artifacts, comparison, config, fleet, runtime, study
 from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.errors import AccuracyError, OutputError, UsageError
 from lstm_mnist.gate import Gate
+
+if TYPE_CHECKING:
+    from lstm_mnist.mistakes import Mistakes
 
 _RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
 _VARIANTS = flags.DEFINE_list(
@@ -32,6 +36,9 @@ _SCHEDULER = flags.DEFINE_string(
     "scheduler", None, "Address of a Dask scheduler, tcp://HOST:PORT. By default a cluster here."
 )
 _SAVE = flags.DEFINE_string("save", None, "JSON file to keep all runs in; --from reads it.")
+_REPORT = flags.DEFINE_string(
+    "report", None, "HTML file for the report. By default report.html in --study_dir with --runs."
+)
 flags.adopt_module_key_flags(thresholds)
 flags.adopt_module_key_flags(recipe)
 flags.adopt_module_key_flags(common)
@@ -44,14 +51,19 @@ def main(arguments: Sequence[str]) -> int:
     if _FROM.value is None:
         common.refuse(arguments)
         paths = list(_trained())
+        report = _REPORT.value or Path(_STUDY_DIR.value, artifacts.REPORT)
     else:
         paths = [Path(name) for name in (*_FROM.value, *arguments)]
+        report = _REPORT.value
     runs = study.read(paths)
     groups = study.pooled(runs)
     if _SAVE.value:
         study.write(Path(_SAVE.value), runs)
     for variant, group in groups.items():
         print(f"\n{describe(variant, group)}", flush=True)
+    if report:
+        title = f"Runs of {', '.join(groups)}"
+        common.write_report(Path(report), title, groups, _mistakes(runs, paths))
     for variant, group in groups.items():
         _check(variant, group)
     return 0
@@ -112,6 +124,19 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
             run = study.read_folder(folder)
             bar.write(f"{folder}: final test {run.test_curve[-1]:.2f} %, {run.seconds:.0f} s")
             bar.update()
+
+
+def _mistakes(runs: Sequence[study.Run], paths: Sequence[Path]) -> "Mistakes | str":
+    """Return the mistakes of the best run's model, or why there are none."""
+    best = study.best(runs)
+    folder = study.folder_of(best, paths)
+    if folder is None or not (folder / artifacts.BEST_MODEL).exists():
+        return f"The model of the best run, {best.folder}, is not at hand: only its figures are."
+    runtime.start("cpu", "keras")  # seconds on any machine, and --device was for training
+    from lstm_mnist import data, mistakes, networks
+
+    model = networks.load(folder / artifacts.BEST_MODEL)
+    return mistakes.find(model, data.load(common.data_dir()).test)
 
 
 def describe(variant: str, runs: Sequence[study.Run]) -> str:
@@ -196,19 +221,18 @@ def _against_recorded(runs: Sequence[study.Run]) -> str:
     from lstm_mnist import inference
 
     if len(runs) < 2:
-        return "VERDICT: INCONCLUSIVE: one run has no spread; take --runs=10 or more"
+        return f"VERDICT: {inference.ONE_RUN.word}: {inference.ONE_RUN.explanation}"
     recorded = comparison.recorded_test_curves()
     curves = [run.test_curve for run in runs]
     result = inference.against_recorded(curves, recorded)
     verdict = inference.verdict(result, curves, recorded)
-    needed = f"; about {verdict.runs_needed} runs would settle it" if verdict.runs_needed else ""
     return (
         f"against {len(recorded)} recorded runs of the original: finals p = {result.final_p:.2g} "
         f"(Mann-Whitney), highest p = {result.highest_p:.2g} (Welch), collapses "
         f"p = {result.collapse_p:.2g} (Fisher)\n"
         f"mean of the highest accuracies: {result.difference:+.3f} points, 90 % interval "
         f"{result.interval.low:+.3f} to {result.interval.high:+.3f}, margin {inference.MARGIN}\n"
-        f"VERDICT: {verdict.word}: {verdict.reason}{needed}"
+        f"VERDICT: {verdict.word}: {verdict.explanation}"
     )
 
 

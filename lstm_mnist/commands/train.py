@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from lstm_mnist import artifacts, comparison, config, runtime
+from lstm_mnist import artifacts, comparison, config, runtime, study
 from lstm_mnist.commands import common, recipe, thresholds
 
 if TYPE_CHECKING:
+    from lstm_mnist.data import Dataset
     from lstm_mnist.training import Run
 
 _SEED = flags.DEFINE_integer(
@@ -63,10 +64,20 @@ def main(arguments: Sequence[str]) -> int:
         progress=common.progress(),
     )
     print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
+    _report(folder, dataset)
     gate = thresholds.wanted()
     epoch = getattr(run, gate.epoch)
     gate.check(f"seed {settings.seed}", train=epoch.train.percent, test=epoch.test.percent)
     return 0
+
+
+def _report(folder: Path, dataset: "Dataset") -> None:
+    """Write the report of a finished run into its folder."""
+    from lstm_mnist import mistakes, networks
+
+    found = mistakes.find(networks.load(folder / artifacts.BEST_MODEL), dataset.test)
+    groups = study.pooled([study.read_folder(folder)])
+    common.write_report(folder / artifacts.REPORT, f"Run {folder.name}", groups, found)
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:
