@@ -3,8 +3,8 @@ FROM python:3.11-slim
 
 # requirements.txt pins the version; the argument can only add an extra to it.
 ARG TENSORFLOW=tensorflow
-COPY requirements.txt /app/
-RUN pip install --no-cache-dir --requirement /app/requirements.txt "${TENSORFLOW}"
+COPY requirements.txt requirements-compare.txt /app/
+RUN pip install --no-cache-dir --requirement /app/requirements-compare.txt "${TENSORFLOW}"
 
 COPY LICENSE /app/
 COPY lstm_mnist /app/lstm_mnist

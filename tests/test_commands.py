@@ -262,9 +262,12 @@ def test_gpu_where_there_is_none(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_thirty_epochs_reach_the_reported_accuracy(command: Command, tmp_path: Path) -> None:
-    finished = command("--output_dir=out")
+@pytest.mark.gate
+def test_stable_recipe_passes_the_gate(command: Command, tmp_path: Path) -> None:
+    thresholds = ("--min_train_accuracy=98.51", "--min_test_accuracy=98.27", "--gate=final")
+    finished = command("--variant=stable", "--output_dir=out", *thresholds)
     assert finished.returncode == 0, finished.stderr
-    _, result, history = results(tmp_path / "out")
+    _, _, history = results(tmp_path / "out")
     assert len(history) == 30
-    assert result["best_by_validation"]["test"]["percent"] >= 98.0
+    check = command("check", "out", *thresholds)
+    assert check.returncode == 0, check.stderr
