@@ -19,6 +19,8 @@ from lstm_mnist.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from distributed import Client
 
+    from lstm_mnist.data import Dataset
+
 
 def train(
     runs: Mapping[Path, Config],
@@ -109,6 +111,13 @@ def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
     return runtime.start(device, kernel)
 
 
+@functools.cache  # TensorFlow would keep a copy for every run
+def _dataset(data_dir: str | None) -> "Dataset":
+    from lstm_mnist import data
+
+    return data.load(data_dir)
+
+
 def _train(
     config: Config, folder: Path, data_dir: str | None, device: str, sharers: int | None
 ) -> None:
@@ -118,10 +127,10 @@ def _train(
     described = _start(device, config.kernel, sharers)
     import keras
 
-    from lstm_mnist import data, job
+    from lstm_mnist import job
 
     keras.utils.clear_session()  # the run before this one
-    dataset = data.load(data_dir)
+    dataset = _dataset(data_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         job.execute(config, dataset, unfinished, device=described)
