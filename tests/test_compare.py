@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import pytest
 from conftest import Command
 from numpy.typing import NDArray
 
@@ -133,12 +132,15 @@ def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "study").glob("*document*")] == ["document-seed0"]
 
 
-@pytest.mark.parametrize("threshold", ["--min_test_accuracy=99", "--min_train_accuracy=99"])
-def test_train_misses_a_threshold(command: Command, tmp_path: Path, threshold: str) -> None:
+def test_train_misses_a_threshold(command: Command, tmp_path: Path) -> None:
     finished = command(
-        "--output_dir=out", threshold, "--units=4", "--batch_size=5000", "--epochs=1"
+        "--output_dir=out",
+        "--min_train_accuracy=99",
+        "--units=4",
+        "--batch_size=5000",
+        "--epochs=1",
     )
     assert finished.returncode == 6
-    assert "is below --min_" in finished.stderr
+    assert "is below --min_train_accuracy=99" in finished.stderr
     assert finished.stderr.count("\n") == 1
     assert (tmp_path / "out" / "result.json").exists()

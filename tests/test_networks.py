@@ -53,7 +53,8 @@ def test_default_is_the_document_variant() -> None:
 
 def test_a_part_of_its_own_makes_a_variant_custom() -> None:
     assert config.variant("original", recurrent_activation="sigmoid").variant == "document"
-    assert config.variant("original", readout="hidden").variant == "custom"
+    assert config.variant("original", readout="hidden").variant == "original_hidden"
+    assert config.variant("original", scan="columns").variant == "custom"
 
 
 @pytest.mark.parametrize(("name", "kernel"), itertools.product(config.VARIANTS, config.KERNELS))
