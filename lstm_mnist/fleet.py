@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import os
 import shutil
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
 
 
+def check_installed() -> None:
+    """Raise UsageError where a package that only `train` needs is missing."""
+    for package in ("distributed", "tqdm"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(
+                f"--runs needs the package {package}: pip install -r requirements-compare.txt"
+            )
+
+
 def train(
     runs: Mapping[Path, Config],
     *,
@@ -33,14 +43,12 @@ def train(
     """Train one run per folder, and yield each folder when its run is finished.
 
     `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
-    scheduler, whose workers must see the same folders. A run whose worker dies starts again on
-    another. Raises UsageError where Dask is not installed or the scheduler does not answer, and
+    scheduler: this package is installed there, and its workers see the same folders. A run whose
+    worker dies starts again on another. Raises UsageError where the scheduler does not answer, and
     what a run raises.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise UsageError("--runs needs Dask: pip install -r requirements-compare.txt") from error
+    import distributed
+
     # The share of a run is the same when it is the last one left: its rounding depends on it.
     sharers = None if scheduler else workers
     with _client(scheduler, min(workers, len(runs))) as client:

@@ -249,6 +249,25 @@ def test_mistakes_get_one_line_before_tensorflow_is_imported(
     assert (tmp_path / "full" / "result.json").read_text() == "kept"
 
 
+def test_compare_without_dask(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['distributed'] = None\n"
+        "from lstm_mnist.__main__ import main; sys.exit(main())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, "compare", "--runs=1"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert "--runs needs the package distributed: pip install -r" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_gpu_where_there_is_none(command: Command, tmp_path: Path) -> None:
     import tensorflow as tf
 

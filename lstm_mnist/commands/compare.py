@@ -75,6 +75,7 @@ def _trained() -> Iterator[Path]:
         raise UsageError(
             f"--variants: there is no {unknown[0]}; there are: {', '.join(config.VARIANTS)}"
         )
+    fleet.check_installed()
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
     runs = {
