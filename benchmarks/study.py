@@ -58,8 +58,7 @@ def table(groups: Groups) -> str:
     ]
     for name, runs in groups.items():
         curves = [run.test_curve for run in runs]
-        result = inference.against_recorded(curves, recorded)
-        verdict = inference.verdict(result, curves, recorded)
+        verdict = inference.judge(curves, recorded)
         lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word))
     return "\n".join(lines) + "\n"
 

@@ -173,6 +173,13 @@ def verdict(
     )
 
 
+def judge(curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]) -> Verdict:
+    """Judge test accuracies after each epoch, in percent, even those of a single run."""
+    if len(curves) < 2:
+        return ONE_RUN
+    return verdict(against_recorded(curves, recorded), curves, recorded)
+
+
 def runs_needed(
     difference: float, curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]
 ) -> int | None:

@@ -55,7 +55,7 @@ def page(
         broken_at=pictures.BREAK,
         totals=study.TOTALS,
         groups=groups,
-        verdicts={name: verdict(group, recorded) for name, group in curves.items()},
+        verdicts={name: inference.judge(group, recorded) for name, group in curves.items()},
         reached={name: reached(group) for name, group in groups.items()},
         recipes=[_recorded_recipe(recorded), *recipes(groups)],
         recorded=recorded,
@@ -72,13 +72,6 @@ def page(
         settings=facts(map(_settings, runs)),
         environment=facts(map(_environment, runs)),
     )
-
-
-def verdict(curves: pictures.Curves, recorded: pictures.Curves) -> inference.Verdict:
-    """Judge test accuracies after each epoch, in percent, against the recorded ones."""
-    if len(curves) < 2:
-        return inference.ONE_RUN
-    return inference.verdict(inference.against_recorded(curves, recorded), curves, recorded)
 
 
 def reached(runs: Sequence[study.Run]) -> dict[str, int]:

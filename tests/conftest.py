@@ -24,6 +24,15 @@ def dataset(data_dir: Path) -> data.Dataset:
     return data.load(str(data_dir))
 
 
+def environment(data_dir: Path) -> dict[str, str]:
+    """Return the environment in which another process finds this package and the dataset."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "TFDS_DATA_DIR": str(data_dir),
+    }
+
+
 @pytest.fixture
 def command(data_dir: Path, tmp_path: Path) -> Command:
     """Runs `python -m lstm_mnist` with the prepared dataset, in an empty working directory."""
@@ -32,11 +41,7 @@ def command(data_dir: Path, tmp_path: Path) -> Command:
         return subprocess.run(
             [sys.executable, "-m", "lstm_mnist", *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-                "TFDS_DATA_DIR": str(data_dir),
-            },
+            env=environment(data_dir),
             capture_output=True,
             text=True,
             check=False,

@@ -1,5 +1,4 @@
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from conftest import Command
+from conftest import Command, environment
 from numpy.typing import NDArray
 
 from lstm_mnist import networks, study
@@ -37,11 +36,7 @@ def started(data_dir: Path, cwd: Path, *arguments: str) -> Iterator[subprocess.P
     process = subprocess.Popen(
         [sys.executable, "-m", "lstm_mnist", *arguments],
         cwd=cwd,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            "TFDS_DATA_DIR": str(data_dir),
-        },
+        env=environment(data_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

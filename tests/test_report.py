@@ -13,7 +13,7 @@ from conftest import Command
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from lstm_mnist import comparison, config, data, mistakes, networks, report, study
+from lstm_mnist import comparison, config, data, inference, mistakes, networks, report, study
 from lstm_mnist.errors import DataError
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
@@ -131,7 +131,7 @@ def test_page_says_what_there_is_to_say() -> None:
     assert "2026-11-24 12:30:00+00:00" in page
     for group in groups.values():
         curves = [run.test_curve for run in group]
-        verdict = report.verdict(curves, comparison.recorded_test_curves())
+        verdict = inference.judge(curves, comparison.recorded_test_curves())
         assert verdict.word in page
         assert verdict.explanation in page
     assert "6 runs, 1 collapsed:\n" in page

@@ -143,14 +143,12 @@ def _mistakes(runs: Sequence[study.Run], paths: Sequence[Path]) -> "Mistakes | s
 def describe(variant: str, runs: Sequence[study.Run]) -> str:
     """Return all that is said about a variant's runs."""
     return "\n\n".join(
-        part
-        for part in (
+        (
             _table_of_runs(variant, runs),
             _distribution(runs),
             _against_report(runs),
             _against_recorded(runs),
         )
-        if part
     )
 
 
