@@ -46,12 +46,12 @@ def stages_of(config: Config, dataset: data.Dataset) -> dict[str, Callable[[int]
 
     @tf.function(autograph=False)
     def forward() -> Any:
-        return layer(images, training=True)[1]
+        return layer(images, training=True)[-1]
 
     @tf.function(autograph=False)
     def forward_and_backward() -> Any:
         with tf.GradientTape() as tape:
-            _, cell = layer(images, training=True)
+            *_, cell = layer(images, training=True)
         return tape.gradient(cell, [weight.value for weight in layer.trainable_variables])
 
     def repeated(function: Callable[[], Any]) -> Callable[[int], Any]:

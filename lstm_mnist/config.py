@@ -7,6 +7,8 @@ from typing import Any
 READOUTS = ("cell", "hidden")
 RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 SCANS = ("rows", "columns")
+STEPS = 28  # the rows, or the columns, of an image
+CELLS = ("rnn", "lstm")
 SCHEDULES = ("constant", "cosine")
 KERNELS = ("fast", "keras")
 DEFAULT_VARIANT = "document"
@@ -24,6 +26,15 @@ class Config:
     recurrent_activation: str = "sigmoid"
     # What one time step is. `reshape(x, [-1, 28, 28])` yields rows; the comment says columns.
     scan: str = "rows"
+    # The document's other networks, its sections 0x01 to 0x03: a simple RNN in place of the LSTM, a
+    # second recurrence from the last row to the first, and recurrences on top of each other.
+    cell: str = "lstm"
+    bidirectional: bool = False
+    layers: int = 1
+    # Ours: how many of the time steps, the last ones, the network sees, and how many blank ones
+    # follow. The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
+    context: int = STEPS
+    blanks: int = 0
     units: int = 100  # the script
     epochs: int = 30  # the script, which calls them iterations
     batch_size: int = 100  # the script
@@ -46,9 +57,16 @@ class Config:
                 return name
         return "custom"
 
+    @property
+    def network(self) -> str:
+        """Return the name of the network, in which "deep" stands for two layers."""
+        depth = {1: "", 2: "deep_"}.get(self.layers, f"{self.layers}_layer_")
+        return f"{depth}{'bi' if self.bidirectional else ''}{self.cell}"
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings and the name of their variant as a JSON object."""
-        return {"variant": self.variant, **dataclasses.asdict(self)}
+        """Return the settings and the names of their variant and network as a JSON object."""
+        names = {"variant": self.variant, "network": self.network}
+        return {**names, **dataclasses.asdict(self)}
 
 
 # A variant is a named set of the settings in which script and prose disagree, or which decide
@@ -65,6 +83,17 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "original_epsilon": {"recurrent_activation": "hard_sigmoid", "epsilon": 1e-7},
     # Two changes in what ran: sigmoid gates, and a learning rate that falls.
     "stable": {"schedule": "cosine"},
+}
+# What a named network changes in the defaults.
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"cell": "rnn"},
+    "birnn": {"cell": "rnn", "bidirectional": True},
+    "deep_rnn": {"cell": "rnn", "layers": 2},
+    "deep_birnn": {"cell": "rnn", "bidirectional": True, "layers": 2},
+    "lstm": {},
+    "bilstm": {"bidirectional": True},
+    "deep_lstm": {"layers": 2},
+    "deep_bilstm": {"bidirectional": True, "layers": 2},
 }
 _VARIED = {setting for settings in VARIANTS.values() for setting in settings}
 

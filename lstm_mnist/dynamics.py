@@ -16,7 +16,7 @@ class Point(NamedTuple):
     step: int  # steps taken
     loss: float  # mean softmax cross-entropy, nats
     gradient_norm: float  # of the loss, over all weights
-    cell_mean: float  # mean and largest |c| after the last time step
+    cell_mean: float  # mean and largest |c|, or |s| of simple RNNs, after the last time step
     cell_max: float
 
 
@@ -31,7 +31,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Compile the look."""
-        model, states = self.model, networks.final_states(self.model)
+        model, memory = self.model, networks.memory(self.model)
         weights = [variable.value for variable in model.trainable_variables]
 
         @tf.function(autograph=False)
@@ -39,7 +39,7 @@ class Recorder(keras.callbacks.Callback):
             with tf.GradientTape() as tape:
                 loss = model.loss(self._labels, model(self._images, training=True))
             gradient_norm = tf.linalg.global_norm(tape.gradient(loss, weights))
-            size = tf.abs(states(self._images)[1])
+            size = tf.abs(memory(self._images))
             return loss, gradient_norm, tf.reduce_mean(size), tf.reduce_max(size)
 
         self._look = look

@@ -1,8 +1,12 @@
-"""The network: Input -> LSTM over 28 time steps -> Dense(10), as a Keras functional model."""
+"""The networks: images -> recurrent layers over the time steps -> 10 logits, as functional models.
+
+The script's LSTM, and the simpler and larger networks from which the document derives it.
+"""
 
 import dataclasses
+import functools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist import recurrence
-from lstm_mnist.config import Config
+from lstm_mnist.config import STEPS, Config
 from lstm_mnist.errors import DataError
 
-STEPS, FEATURES, CLASSES = 28, 28, 10
-# The order of `model.weights`.
+FEATURES, CLASSES = 28, 10
+# The order of the weights of the script's network.
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias")
 
 
@@ -36,39 +40,92 @@ def build(config: Config) -> keras.Model:
 
     The initial weights depend on `config.seed` alone and are distributed as TensorFlow 1.15's:
     glorot-uniform kernels, an orthogonal recurrent kernel, zero biases but one for the forget gate.
+    Simple RNNs have no biases, as in the document's equations.
     """
-    kernel_seed, recurrent_seed, dense_seed = _seeds(config.seed, 3)
     images = keras.Input((STEPS, FEATURES), name="images")
-    steps = (
-        images if config.scan == "rows" else keras.layers.Permute((2, 1), name="columns")(images)
-    )
-    initializers = {
-        "kernel_initializer": keras.initializers.GlorotUniform(kernel_seed),
-        "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent_seed),
-    }
-    # The final states [B, units]; RNN returns the last output, which is h, before them.
-    *_, hidden_state, cell_state = _recurrent_layer(config, initializers)(steps)
+    steps = _time_steps(images, config)
+    state = _recurrences(steps, config)
+    if config.bidirectional:
+        # o = g(V s + V' s') in section 0x02. A classifier of whole images reads s after the last
+        # step and s' after the first: each is the only one that has seen the whole image.
+        reverse = keras.ops.flip(steps, axis=1)
+        state = keras.ops.concatenate([state, _recurrences(reverse, config, backward=True)], axis=1)
+    *_, dense_seed = _seeds(config.seed, 3)
     logits = keras.layers.Dense(
-        CLASSES, kernel_initializer=keras.initializers.GlorotUniform(dense_seed), name="logits"
-    )(cell_state if config.readout == "cell" else hidden_state)
+        CLASSES,
+        use_bias=config.cell == "lstm",
+        kernel_initializer=keras.initializers.GlorotUniform(dense_seed),
+        name="logits",
+    )(state)
     return keras.Model(images, logits, name="lstm_mnist")
 
 
-def _recurrent_layer(config: Config, initializers: Mapping[str, Any]) -> keras.Layer:
-    """Return the layer "lstm", whose last two outputs are the final states h and c."""
-    if config.kernel == "fast":
-        return recurrence.FastLSTM(
-            config.units,
-            recurrent_activation=config.recurrent_activation,
-            **initializers,
-            name="lstm",
-        )
-    cell = keras.layers.LSTMCell(
-        config.units,
-        recurrent_activation=GATE_ACTIVATIONS[config.recurrent_activation],
-        **initializers,
-    )
-    return keras.layers.RNN(cell, return_state=True, name="lstm")
+def _time_steps(images: Any, config: Config) -> Any:
+    """Turn images into time steps [B, T, 28]: the last rows or columns, then blank ones."""
+    steps = images
+    if config.scan == "columns":
+        steps = keras.layers.Permute((2, 1), name="columns")(steps)
+    if config.context < STEPS:
+        steps = keras.layers.Cropping1D((STEPS - config.context, 0), name="context")(steps)
+    if config.blanks:
+        steps = keras.layers.ZeroPadding1D((0, config.blanks), name="blanks")(steps)
+    return steps
+
+
+def _recurrences(steps: Any, config: Config, *, backward: bool = False) -> Any:
+    """Apply one direction's layers to steps [B, T, 28]; return the state to read out [B, units].
+
+    Section 0x03 feeds layer i with layer i-1's s, and the s' of layer i with layer i-1's s': the
+    directions meet in the output alone. (Keras' stacked `Bidirectional` layers mix them at every
+    layer.) Its W s leaves open which layer's s was meant: the layer's own.
+    """
+    states: list[Any] = []
+    for layer in range(config.layers):
+        name = f"backward_{config.cell}" if backward else config.cell
+        initializers = _initializers(config.seed, layer, backward)
+        # The outputs, [B, T, units] for a layer above, and the last states [B, units]: h, c or s.
+        steps, *states = _recurrent_layer(config, initializers)(
+            name=f"{name}_{layer + 1}" if config.layers > 1 else name,
+            return_sequences=layer + 1 < config.layers,
+        )(steps)
+    return states[0] if config.readout == "hidden" else states[-1]
+
+
+def _initializers(seed: int, layer: int, backward: bool) -> dict[str, keras.Initializer]:
+    stream = (layer, int(backward)) if layer or backward else ()
+    kernel_seed, recurrent_seed = _seeds(seed, 2, stream)
+    return {
+        "kernel_initializer": keras.initializers.GlorotUniform(kernel_seed),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent_seed),
+    }
+
+
+def _recurrent_layer(
+    config: Config, initializers: Mapping[str, keras.Initializer]
+) -> Callable[..., keras.Layer]:
+    """Return what makes a layer, given `name` and `return_sequences`.
+
+    The layer's outputs are those of Keras' `RNN(cell, return_state=True)`.
+    """
+    match config.kernel, config.cell:
+        case "fast", "lstm":
+            return functools.partial(
+                recurrence.FastLSTM,
+                config.units,
+                recurrent_activation=config.recurrent_activation,
+                **initializers,
+            )
+        case "fast", _:
+            return functools.partial(recurrence.FastSimpleRNN, config.units, **initializers)
+        case _, "lstm":
+            cell = keras.layers.LSTMCell(
+                config.units,
+                recurrent_activation=GATE_ACTIVATIONS[config.recurrent_activation],
+                **initializers,
+            )
+        case _:
+            cell = keras.layers.SimpleRNNCell(config.units, use_bias=False, **initializers)
+    return functools.partial(keras.layers.RNN, cell, return_state=True)
 
 
 def portable(model: keras.Model, config: Config) -> keras.Model:
@@ -87,20 +144,31 @@ def load(path: Path) -> keras.Model:
 
 
 def final_states(model: keras.Model) -> keras.Model:
-    """Return the part of a built network from images to its final states (h, c)."""
+    """Return the part of the script's network from images to its final states (h, c)."""
     return keras.Model(model.input, model.get_layer("lstm").output[-2:])
 
 
+def memory(model: keras.Model) -> keras.Model:
+    """Return the part of a network from images to all its layers' last c, or s: [B, sum of units].
+
+    c is what an LSTM remembers, s what a simple RNN does.
+    """
+    recurrent = (layer for layer in model.layers if isinstance(layer.output, (tuple, list)))
+    states = [layer.output[-1] for layer in recurrent]
+    return keras.Model(model.input, keras.ops.concatenate(states, axis=1))
+
+
 def weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """Return a network's weights by name; the gates lie in the order i, f, c, o."""
+    """Return the script's network's weights by name; the gates lie in the order i, f, c, o."""
     return dict(zip(WEIGHTS, model.get_weights(), strict=True))
 
 
 def set_weights(model: keras.Model, values: Mapping[str, NDArray[np.float32]]) -> None:
-    """Set all of a network's weights from arrays by name."""
+    """Set all of the script's network's weights from arrays by name."""
     model.set_weights([values[name] for name in WEIGHTS])
 
 
-def _seeds(seed: int, count: int) -> list[int]:
+def _seeds(seed: int, count: int, stream: tuple[int, ...] = ()) -> list[int]:
     """Derive independent seeds, so that no two layers or runs share a random stream."""
-    return [int(state) for state in np.random.SeedSequence(seed).generate_state(count)]
+    sequence = np.random.SeedSequence(seed, spawn_key=stream)
+    return [int(state) for state in sequence.generate_state(count)]

@@ -1,4 +1,4 @@
-"""An LSTM layer that is fast on CPUs: plain TensorFlow ops and a hand-written gradient.
+"""Recurrent layers that are fast on CPUs: plain TensorFlow ops and hand-written gradients.
 
 Where the time goes, and what is done about it:
 
@@ -6,7 +6,7 @@ Where the time goes, and what is done about it:
   split into shards, and each shard runs its whole loop on one inter-op thread, which is why
   `runtime.start` gives TensorFlow one inter-op thread per core and one intra-op thread.
 * Weight gradients are one product over all steps, made after the backward loop.
-* The bias is the weight of an input that is always 1, and the constants of a hard sigmoid are
+* An LSTM's bias is the weight of an input that is always 1, and the constants of a hard sigmoid are
   folded into the weights, so that a step is one product and a few element-wise ops.
 """
 
@@ -33,16 +33,15 @@ class _Gate(NamedTuple):
     gradient: Callable[[Tensor, Tensor], Tensor]
 
 
-class _Step(NamedTuple):
-    """What the backward pass needs of one step: [B, F + 1 + units], then [B, units] each."""
+class _Cell(NamedTuple):
+    """One time step. The first of its states, all [B, units], is the output h."""
 
-    inputs: Tensor  # the step's [x, 1, h]
-    cell: Tensor  # the cell state before the step
-    input_gate: Tensor
-    forget_gate: Tensor
-    candidate: Tensor
-    output_gate: Tensor
-    squashed: Tensor  # tanh of the cell state after the step
+    states: int
+    columns: int  # of the weights, in units
+    # (z, *states before, without h) -> (states after, what the gradient needs), z being [x, h] w.
+    step: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+    # (what it needs, *d states after) -> (dz, *d states before, without h).
+    gradient: Callable[..., tuple[Tensor, ...]]
 
 
 def _clip(z: Tensor) -> Tensor:
@@ -72,50 +71,98 @@ _GATES = {
     "hard_sigmoid": _Gate(0.2, 0.5, _clip, _clip_gradient),
 }
 
+
+def _simple_cell() -> _Cell:
+    """Return the cell s = tanh(z)."""
+
+    def step(z: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        s = tf.tanh(z)
+        return (s,), (s,)
+
+    def gradient(kept: tuple[Tensor], ds: Tensor) -> tuple[Tensor, ...]:
+        (s,) = kept
+        return (_tanh_gradient(s, ds),)
+
+    return _Cell(1, 1, step, gradient)
+
+
+def _lstm_cell(gate: _Gate) -> _Cell:
+    """Return the LSTM cell: c = f c + i n and h = o tanh(c), z being that of i, f, n and o."""
+
+    def step(z: Tensor, c: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        zi, zf, zn, zo = tf.split(z, 4, axis=1)
+        i, f, n, o = gate.function(zi), gate.function(zf), tf.tanh(zn), gate.function(zo)
+        c_before, c = c, f * c + i * n
+        y = tf.tanh(c)
+        return (o * y, c), (c_before, i, f, n, o, y)
+
+    def gradient(kept: tuple[Tensor, ...], dh: Tensor, dc: Tensor) -> tuple[Tensor, ...]:
+        c, i, f, n, o, y = kept
+        dc += _tanh_gradient(y, dh * o)
+        di, df = gate.gradient(i, dc * n), gate.gradient(f, dc * c)
+        dn, do = _tanh_gradient(n, dc * i), gate.gradient(o, dh * y)
+        return tf.concat([di, df, dn, do], axis=1), dc * f
+
+    return _Cell(2, 4, step, gradient)
+
+
+_CELLS = {"simple": _simple_cell()} | {name: _lstm_cell(gate) for name, gate in _GATES.items()}
+
 # Inlined, the shards' ops would be scheduled as one graph, and at times one after the other.
 _shard_function = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
 
 @_shard_function
 def _forward(
-    gate_name: str, record: bool, x: Tensor, h: Tensor, c: Tensor, w: Tensor
-) -> tuple[Tensor, Tensor, list[_Step]]:
-    """Run all steps: x [B, T, F + 1], h, c [B, units], w [F + 1 + units, 4 * units]."""
-    gate = _GATES[gate_name].function
-    steps = []
+    cell_name: str, record: bool, sequences: bool, w: Tensor, x: Tensor, *states: Tensor
+) -> tuple[list[Tensor], tuple[Tensor, ...], list[Any]]:
+    """Run all steps: w [F + units, columns], x [B, T, F], states [B, units].
+
+    Returns the outputs [B, T, units] or nothing, the last states, and for every step [x, h] before
+    it with what its gradient needs, or nothing.
+    """
+    cell = _CELLS[cell_name]
+    outputs, steps = [], []
     for x_t in tf.unstack(x, axis=1):
+        h, *others = states
         xh = tf.concat([x_t, h], axis=1)
-        zi, zf, zn, zo = tf.split(tf.matmul(xh, w), 4, axis=1)
-        i, f, n, o = gate(zi), gate(zf), tf.tanh(zn), gate(zo)
-        c_before, c = c, f * c + i * n
-        y = tf.tanh(c)
-        h = o * y
+        states, kept = cell.step(tf.matmul(xh, w), *others)
         if record:
-            steps.append(_Step(xh, c_before, i, f, n, o, y))
-    return h, c, steps
+            steps.append((xh, kept))
+        if sequences:
+            outputs.append(states[0])
+    return [tf.stack(outputs, axis=1)] if sequences else [], states, steps
 
 
 @_shard_function
 def _backward(
-    gate_name: str, steps: Sequence[_Step], dh: Tensor, dc: Tensor, w: Tensor
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return T times dz [B, 4 * units], dc before the first step, and dw, from the last dh, dc."""
-    gate_gradient = _GATES[gate_name].gradient
+    cell_name: str,
+    steps: Sequence[Any],
+    w: Tensor,
+    d_outputs: Sequence[Tensor],
+    dh: Tensor,
+    *d_others: Tensor,
+) -> tuple[list[Tensor], tuple[Tensor, ...], Tensor]:
+    """Return T times dz [B, columns], d first states without h, and dw, from d last states.
+
+    `d_outputs` is [B, T, units], or nothing.
+    """
+    cell = _CELLS[cell_name]
     # Transposed once: a product with transpose_b=True takes twice as long at this size.
     recurrent = tf.transpose(w[-dh.shape[1] :])
+    dhs = [output for outputs in d_outputs for output in tf.unstack(outputs, axis=1)]
     dzs: list[Tensor] = []
-    for step in reversed(steps):
-        _, c, i, f, n, o, y = step
+    for _, kept in reversed(steps):
         if dzs:
             dh = tf.matmul(dzs[-1], recurrent)
-        dc += _tanh_gradient(y, dh * o)
-        di, df = gate_gradient(i, dc * n), gate_gradient(f, dc * c)
-        dn, do = _tanh_gradient(n, dc * i), gate_gradient(o, dh * y)
-        dzs.append(tf.concat([di, df, dn, do], axis=1))
-        dc *= f
+        if dhs:
+            dh += dhs.pop()
+        dz, *rest = cell.gradient(kept, dh, *d_others)
+        d_others = tuple(rest)
+        dzs.append(dz)
     dzs.reverse()
-    inputs = tf.concat([step.inputs for step in steps], axis=0)
-    return dzs, dc, tf.matmul(inputs, tf.concat(dzs, axis=0), transpose_a=True)
+    inputs = tf.concat([xh for xh, _ in steps], axis=0)
+    return dzs, d_others, tf.matmul(inputs, tf.concat(dzs, axis=0), transpose_a=True)
 
 
 def _split(tensor: Tensor, shards: int) -> list[Tensor]:
@@ -125,74 +172,99 @@ def _split(tensor: Tensor, shards: int) -> list[Tensor]:
     return tf.split(tensor, sizes, num=shards)
 
 
-def _lstm(
-    x: Tensor, h: Tensor, c: Tensor, w: Tensor, *, gate_name: str, shards: int, record: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the last h, c [B, units]: x [B, T, F + 1], w [F + 1 + units, 4 * units]."""
-    units = h.shape[1]
+def _recurrence(
+    w: Tensor,
+    x: Tensor,
+    states: Sequence[Tensor],
+    *,
+    cell_name: str,
+    shards: int,
+    record: bool,
+    sequences: bool,
+) -> tuple[Tensor, ...]:
+    """Return the outputs [B, T, units] or, without `sequences`, h, and the last states [B, units].
+
+    `w` is [F + units, columns], `x` [B, T, F].
+    """
+    units = states[0].shape[1]
     # This executor keeps a shard on one thread. It is of use only if there is a second shard.
     executor = "SINGLE_THREADED_EXECUTOR" if shards > 1 else None
 
+    def split(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Return each shard's part of all tensors."""
+        parts = [_split(tensor, shards) for tensor in tensors]
+        return [[part[shard] for part in parts] for shard in range(shards)]
+
     @tf.custom_gradient
-    def run(x: Tensor, h: Tensor, c: Tensor, w: Tensor) -> tuple[Any, Callable[..., Any]]:
-        starts = list(zip(*(_split(tensor, shards) for tensor in (x, h, c)), strict=True))
+    def run(w: Tensor, x: Tensor, *states: Tensor) -> tuple[Any, Callable[..., Any]]:
+        starts = split([x, *states])
 
         def forward(record: bool) -> Any:
             with tf.experimental.function_executor_type(executor):
-                return zip(
-                    *(_forward(gate_name, record, *start, w) for start in starts), strict=True
-                )
+                ends = [_forward(cell_name, record, sequences, w, *start) for start in starts]
+            return [(*outputs, *last) for outputs, last, _ in ends], [steps for *_, steps in ends]
 
-        last_h, last_c, recorded = forward(record)
+        results, recorded = forward(record)
 
-        def gradient(dh: Tensor, dc: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            _, _, steps = (None, None, recorded) if record else forward(record=True)
-            ends = zip(steps, _split(dh, shards), _split(dc, shards), strict=True)
+        def gradient(*d_results: Tensor) -> tuple[Tensor, ...]:
+            steps = recorded if record else forward(record=True)[1]
+            outputs = len(d_results) - len(states)
             with tf.experimental.function_executor_type(executor):
-                dzs, dcs, dws = zip(*(_backward(gate_name, *end, w) for end in ends), strict=True)
+                dzs, d_others, dws = zip(
+                    *(
+                        _backward(cell_name, shard, w, d[:outputs], *d[outputs:])
+                        for shard, d in zip(steps, split(d_results), strict=True)
+                    ),
+                    strict=True,
+                )
             # From here to dx and dh is outside the shards' functions, so that a graph drops it
             # where nobody asks for these two.
             dz = tf.concat([tf.stack(shard, axis=1) for shard in dzs], axis=0)
             dx = tf.tensordot(dz, w[:-units], [[2], [1]])
             first_dh = tf.matmul(dz[:, 0], w[-units:], transpose_b=True)
-            return dx, first_dh, tf.concat(dcs, axis=0), tf.add_n(dws)
+            return tf.add_n(dws), dx, first_dh, *_joined(d_others)
 
-        return (tf.concat(last_h, axis=0), tf.concat(last_c, axis=0)), gradient
+        return _joined(results), gradient
 
-    return run(x, h, c, w)
+    results = run(w, x, *states)
+    return results if sequences else (results[0], *results)
 
 
-@keras.saving.register_keras_serializable(package="lstm_mnist")
-class FastLSTM(keras.layers.Layer):
-    """The last h and c of `RNN(LSTMCell(units, ...), return_state=True)`, with its weights.
+def _joined(shards: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """Put the shards' parts of several tensors together along the batch."""
+    return tuple(tf.concat(parts, axis=0) for parts in zip(*shards, strict=True))
 
-    `recurrent_activation` is "sigmoid" or "hard_sigmoid", the latter clip(0.2 * z + 0.5, 0, 1) as
-    in Keras 1 and 2. `shards` is the number of parts of a batch that run side by side; None means
-    one per core, or one if there is a GPU. Raises ValueError for another activation.
+
+class _FastRecurrent(keras.layers.Layer):
+    """What the fast layers share.
+
+    `return_sequences` and the initializers are Keras'. `shards` is the number of parts of a batch
+    that run side by side; None means one per core, or one if there is a GPU.
     """
 
     def __init__(
         self,
         units: int,
         *,
-        recurrent_activation: str,
+        cell_name: str,
+        return_sequences: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         shards: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if recurrent_activation not in _GATES:
-            raise ValueError(f"recurrent_activation must be one of {[*_GATES]}")
         self.units = units
-        self.recurrent_activation = recurrent_activation
+        self.return_sequences = return_sequences
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.shards = shards
+        self._cell_name = cell_name
+        self._cell = _CELLS[cell_name]
 
     def build(self, inputs_shape: Sequence[int | None], *_: Any) -> None:
-        """Create kernel [F, 4 * units], recurrent_kernel [units, 4 * units], bias [4 * units]."""
-        columns = 4 * self.units
+        """Create kernel [F, columns] and recurrent_kernel [units, columns]."""
+        columns = self._cell.columns * self.units
         self.kernel = self.add_weight(
             name="kernel", shape=(inputs_shape[-1], columns), initializer=self.kernel_initializer
         )
@@ -201,45 +273,93 @@ class FastLSTM(keras.layers.Layer):
             shape=(self.units, columns),
             initializer=self.recurrent_initializer,
         )
-        self.bias = self.add_weight(
-            name="bias", shape=(columns,), initializer=lambda *_, **__: self._per_gate(0, 1, 0, 0)
-        )
 
     def call(
         self,
         inputs: Tensor,
         initial_state: Sequence[Tensor] | None = None,
         training: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the last h, c [B, units] from inputs [B, T, F] and first h, c (default: zeros)."""
+    ) -> tuple[Tensor, ...]:
+        """Return h and the last states from inputs [B, T, F] and the first states (default: zeros).
+
+        h is [B, units], or every step's [B, T, units] with `return_sequences`; states [B, units].
+        """
         if initial_state is None:
-            h = c = tf.zeros([tf.shape(inputs)[0], self.units], inputs.dtype)
-        else:
-            h, c = initial_state
-        gate = _GATES[self.recurrent_activation]
-        slope = self._per_gate(gate.slope, gate.slope, 1, gate.slope)
-        offset = self._per_gate(gate.offset, gate.offset, 0, gate.offset)
-        weights = [self.kernel * slope, [self.bias * slope + offset], self.recurrent_kernel * slope]
-        return _lstm(
-            tf.concat([inputs, tf.ones_like(inputs[:, :, :1])], axis=2),
-            h,
-            c,
-            tf.concat(weights, axis=0),
-            gate_name=self.recurrent_activation,
+            zeros = tf.zeros([tf.shape(inputs)[0], self.units], inputs.dtype)
+            initial_state = [zeros] * self._cell.states
+        w, x = self._weights_and_inputs(inputs)
+        return _recurrence(
+            w,
+            x,
+            initial_state,
+            cell_name=self._cell_name,
             shards=self.shards or _default_shards(),
             # Recording costs memory traffic. A gradient asked for without it runs forward again.
             record=bool(training),
+            sequences=self.return_sequences,
         )
+
+    def _weights_and_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return w and x, of which each step computes z = [x, h] w."""
+        return tf.concat([self.kernel, self.recurrent_kernel], axis=0), inputs
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return super().get_config() | {
             "units": self.units,
-            "recurrent_activation": self.recurrent_activation,
+            "return_sequences": self.return_sequences,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "recurrent_initializer": keras.initializers.serialize(self.recurrent_initializer),
             "shards": self.shards,
         }
+
+
+@keras.saving.register_keras_serializable(package="lstm_mnist")
+class FastSimpleRNN(_FastRecurrent):
+    """`RNN(SimpleRNNCell(units, use_bias=False), return_state=True)`, with its weights.
+
+    The arguments are those of `_FastRecurrent`.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, cell_name="simple", **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="lstm_mnist")
+class FastLSTM(_FastRecurrent):
+    """`RNN(LSTMCell(units, ...), return_state=True)`, with its weights.
+
+    `recurrent_activation` is "sigmoid" or "hard_sigmoid", the latter clip(0.2 * z + 0.5, 0, 1) as
+    in Keras 1 and 2; the other arguments are those of `_FastRecurrent`. Raises ValueError for
+    another activation.
+    """
+
+    def __init__(self, units: int, *, recurrent_activation: str, **kwargs: Any) -> None:
+        if recurrent_activation not in _GATES:
+            raise ValueError(f"recurrent_activation must be one of {[*_GATES]}")
+        super().__init__(units, cell_name=recurrent_activation, **kwargs)
+        self.recurrent_activation = recurrent_activation
+
+    def build(self, inputs_shape: Sequence[int | None], *_: Any) -> None:
+        """Create kernel [F, 4 * units], recurrent_kernel [units, 4 * units], bias [4 * units]."""
+        super().build(inputs_shape)
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(4 * self.units,),
+            initializer=lambda *_, **__: self._per_gate(0, 1, 0, 0),
+        )
+
+    def _weights_and_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        gate = _GATES[self.recurrent_activation]
+        slope = self._per_gate(gate.slope, gate.slope, 1, gate.slope)
+        offset = self._per_gate(gate.offset, gate.offset, 0, gate.offset)
+        weights = [self.kernel * slope, [self.bias * slope + offset], self.recurrent_kernel * slope]
+        inputs = tf.concat([inputs, tf.ones_like(inputs[:, :, :1])], axis=2)
+        return tf.concat(weights, axis=0), inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().get_config() | {"recurrent_activation": self.recurrent_activation}
 
     def _per_gate(self, *values: float) -> NDArray[Any]:
         """Repeat each of four values over its gate's columns: [4 * units]."""

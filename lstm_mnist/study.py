@@ -5,14 +5,15 @@ import csv
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_mnist import artifacts, comparison
+from lstm_mnist.config import Config
 from lstm_mnist.errors import DataError, UsageError
 
-# The studies that are part of the package: a file for each variant.
+# The studies that are part of the package: a file for each label.
 COMMITTED = Path(__file__).parent / "results"
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
 
@@ -49,6 +50,11 @@ class Run:
     epochs: tuple[Epoch, ...]
 
     @property
+    def label(self) -> str:
+        """Return the name of what this run is pooled with; see `label`."""
+        return label(self.config)
+
+    @property
     def final(self) -> Epoch:
         """Return the last epoch."""
         return self.epochs[-1]
@@ -67,6 +73,12 @@ class Run:
     def collapsed(self) -> bool:
         """Return whether the run ended far below its highest test accuracy."""
         return comparison.collapsed(self.test_curve)
+
+
+def label(settings: Mapping[str, Any]) -> str:
+    """Return what a run's settings are called: the variant, and the network if it is another."""
+    variant, network = settings["variant"], settings["network"]
+    return variant if network == Config().network else f"{variant}-{network}"
 
 
 def read(paths: Iterable[Path]) -> list[Run]:
@@ -118,7 +130,8 @@ def read_folder(folder: Path) -> Run:
             sha256=_digest(result_bytes),
             seconds=result["seconds"]["total"],
             epochs=tuple(map(_epoch, rows)),
-            **{key: result[key] for key in ("config", "versions", "device", "data_sha256", "git")},
+            config=_whole(result["config"]),
+            **{key: result[key] for key in ("versions", "device", "data_sha256", "git")},
         )
         recorded = result["final"]["test"]["correct"], result["best_by_validation"]["epoch"]
         if recorded != (run.final.test, run.epochs.index(run.best) + 1):
@@ -128,6 +141,11 @@ def read_folder(folder: Path) -> Run:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{folder} is not a run's folder: {error}") from error
     return run
+
+
+def _whole(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the settings that did not exist yet when a run was made, which had today's defaults."""
+    return {**Config().as_dict(), **settings}
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
@@ -156,7 +174,13 @@ def _read_study(path: Path) -> list[Run]:
         if (tuple(study["epoch_columns"]), study["totals"]) != (Epoch._fields, TOTALS):
             raise ValueError("other columns")
         return [
-            Run(**{**run, "epochs": tuple(Epoch(*epoch) for epoch in run["epochs"])})
+            Run(
+                **{
+                    **run,
+                    "config": _whole(run["config"]),
+                    "epochs": tuple(Epoch(*epoch) for epoch in run["epochs"]),
+                }
+            )
             for run in study["runs"]
         ]
     except OSError as error:
@@ -166,32 +190,32 @@ def _read_study(path: Path) -> list[Run]:
 
 
 def pooled(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by variant, in order of seed.
+    """Group runs by label, in order of seed.
 
-    Raises UsageError where two runs of a variant differ in more than the seed, or share it: their
+    Raises UsageError where two runs of a label differ in more than the seed, or share it: their
     statistics would mean nothing.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.config["variant"], []).append(run)
-    for variant, group in groups.items():
+        groups.setdefault(run.label, []).append(run)
+    for name, group in groups.items():
         group.sort(key=lambda run: run.config["seed"])
         first = group[0]
         for other in group[1:]:
             if differences := sorted(_differences(first, other)):
                 raise UsageError(
-                    f"{first.folder} and {other.folder} are both called {variant} but differ in "
+                    f"{first.folder} and {other.folder} are both called {name} but differ in "
                     f"{', '.join(differences)}: compare them apart"
                 )
         seeds = [run.config["seed"] for run in group]
         if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
-            raise UsageError(f"{variant}: seed {min(repeated)} is there twice: give each run once")
+            raise UsageError(f"{name}: seed {min(repeated)} is there twice: give each run once")
     return groups
 
 
 def committed(like: Run) -> list[Run]:
     """Return the runs of the package's studies with a run's settings and data; maybe none."""
-    path = COMMITTED / f"{like.config['variant']}.json"
+    path = COMMITTED / f"{like.label}.json"
     runs = _read_study(path) if path.exists() else []
     return [run for run in runs if not [*_differences(run, like)]]
 

@@ -59,13 +59,13 @@ def main(arguments: Sequence[str]) -> int:
     groups = study.pooled(runs)
     if _SAVE.value:
         study.write(Path(_SAVE.value), runs)
-    for variant, group in groups.items():
-        print(f"\n{describe(variant, group)}", flush=True)
+    for name, group in groups.items():
+        print(f"\n{describe(name, group)}", flush=True)
     if report:
         title = f"Runs of {', '.join(groups)}"
         common.write_report(Path(report), title, groups, _mistakes(runs, paths))
-    for variant, group in groups.items():
-        _check(variant, group)
+    for name, group in groups.items():
+        _check(name, group)
     return 0
 
 
@@ -78,11 +78,8 @@ def _trained() -> Iterator[Path]:
     fleet.check_installed()
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
-    runs = {
-        folder / f"{name}-seed{seed}": recipe.settings(name, seed)
-        for seed in range(_RUNS.value)
-        for name in _VARIANTS.value
-    }
+    settings = [recipe.settings(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]
+    runs = {folder / f"{study.label(each.as_dict())}-seed{each.seed}": each for each in settings}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -140,11 +137,11 @@ def _mistakes(runs: Sequence[study.Run], paths: Sequence[Path]) -> "Mistakes | s
     return mistakes.find(model, data.load(common.data_dir()).test)
 
 
-def describe(variant: str, runs: Sequence[study.Run]) -> str:
-    """Return all that is said about a variant's runs."""
+def describe(name: str, runs: Sequence[study.Run]) -> str:
+    """Return all that is said about a group of runs."""
     return "\n\n".join(
         (
-            _table_of_runs(variant, runs),
+            _table_of_runs(name, runs),
             _distribution(runs),
             _against_report(runs),
             _against_recorded(runs),
@@ -152,10 +149,10 @@ def describe(variant: str, runs: Sequence[study.Run]) -> str:
     )
 
 
-def _table_of_runs(variant: str, runs: Sequence[study.Run]) -> str:
+def _table_of_runs(name: str, runs: Sequence[study.Run]) -> str:
     total = len(runs)
     lines = [
-        f"{variant}: {total} run{'s' if total > 1 else ''}; accuracy % of the final epoch and of "
+        f"{name}: {total} run{'s' if total > 1 else ''}; accuracy % of the final epoch and of "
         "the best by held-out images",
         f"{'seed':>6} {'train':>7} {'held':>7} {'test':>7} {'right':>6} {'loss':>7}  "
         f"{'best':>4} {'train':>7} {'held':>7} {'test':>7} {'right':>6}  "
@@ -258,13 +255,13 @@ def _false_alarm(gate: Gate, runs: Sequence[study.Run]) -> str:
     )
 
 
-def _check(variant: str, runs: Sequence[study.Run]) -> None:
+def _check(name: str, runs: Sequence[study.Run]) -> None:
     """Check the medians over the runs, if thresholds are given. Raises AccuracyError."""
     gate = thresholds.wanted()
     if gate.asks:
-        print(f"\n{variant}: {_false_alarm(gate, runs)}", flush=True)
+        print(f"\n{name}: {_false_alarm(gate, runs)}", flush=True)
     train, test = (
         statistics.median_low(getattr(run, gate.epoch).percent(split) for run in runs)
         for split in ("train", "test")
     )
-    gate.check(f"{variant}, median of {len(runs)} runs", train=train, test=test)
+    gate.check(f"{name}, median of {len(runs)} runs", train=train, test=test)

@@ -6,6 +6,7 @@ from absl import flags
 
 from lstm_mnist import config
 from lstm_mnist.commands import common
+from lstm_mnist.errors import UsageError
 
 _DEFAULT = config.Config()
 _EPOCHS = flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes of training.", lower_bound=1)
@@ -20,7 +21,35 @@ _LEARNING_RATE = flags.DEFINE_float("learning_rate", _DEFAULT.learning_rate, "Ad
 flags.register_validator(
     "learning_rate", lambda rate: math.isfinite(rate) and rate > 0, "must be a number above 0"
 )
-_UNITS = flags.DEFINE_integer("units", _DEFAULT.units, "Size of the LSTM's states.", lower_bound=1)
+_UNITS = flags.DEFINE_integer(
+    "units", _DEFAULT.units, "Size of each layer's states.", lower_bound=1
+)
+_NETWORK = flags.DEFINE_enum(
+    "network",
+    _DEFAULT.network,
+    list(config.NETWORKS),
+    "Short for --cell, --bidirectional and --layers: a simple RNN or an LSTM; bi: and a second one "
+    "from the last time step to the first; deep: in two layers.",
+)
+_CELL = flags.DEFINE_enum(
+    "cell", None, config.CELLS, "Simple RNN or LSTM. By default the network's."
+)
+_BIDIRECTIONAL = flags.DEFINE_bool(
+    "bidirectional", None, "Read the time steps in both directions. By default the network's."
+)
+_LAYERS = flags.DEFINE_integer(
+    "layers", None, "Layers on top of each other. By default the network's.", lower_bound=1
+)
+_CONTEXT = flags.DEFINE_integer(
+    "context",
+    _DEFAULT.context,
+    "Time steps that the network sees, the last ones.",
+    lower_bound=1,
+    upper_bound=config.STEPS,
+)
+_BLANKS = flags.DEFINE_integer(
+    "blanks", _DEFAULT.blanks, "Blank time steps that follow the image.", lower_bound=0
+)
 _READOUT = flags.DEFINE_enum(
     "readout", None, config.READOUTS, "State that the dense layer reads. By default the variant's."
 )
@@ -43,21 +72,37 @@ _EPSILON = flags.DEFINE_float(
 
 
 def settings(variant: str, seed: int) -> config.Config:
-    """Return a variant's Config with what the flags change in it."""
+    """Return a variant's Config with what the flags change in it. Raises UsageError."""
     parts = {
+        "cell": _CELL.value,
+        "bidirectional": _BIDIRECTIONAL.value,
+        "layers": _LAYERS.value,
         "readout": _READOUT.value,
         "recurrent_activation": _RECURRENT_ACTIVATION.value,
         "scan": _SCAN.value,
         "schedule": _SCHEDULE.value,
         "epsilon": _EPSILON.value,
     }
-    return config.variant(
+    chosen = config.variant(
         variant,
         seed=seed,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
         learning_rate=_LEARNING_RATE.value,
         units=_UNITS.value,
+        context=_CONTEXT.value,
+        blanks=_BLANKS.value,
         kernel=common.KERNEL.value,
-        **{name: value for name, value in parts.items() if value is not None},
+        **{
+            **config.NETWORKS[_NETWORK.value],
+            **{name: value for name, value in parts.items() if value is not None},
+        },
     )
+    if chosen.cell == "rnn":
+        for flag in (_READOUT, _RECURRENT_ACTIVATION):
+            if flag.value is not None:
+                raise UsageError(
+                    f"--{flag.name}={flag.value}: a simple RNN has one state and no gates; "
+                    "leave the flag away, or take an LSTM"
+                )
+    return chosen

@@ -81,9 +81,14 @@ def _report(folder: Path, dataset: "Dataset") -> None:
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:
+    cell = (
+        f"{settings.recurrent_activation} gates, {settings.readout} state read out"
+        if settings.cell == "lstm"
+        else "no gates"
+    )
     return (
-        f"Variant {settings.variant}: {settings.recurrent_activation} gates, "
-        f"{settings.readout} state read out, {settings.scan} as time steps; seed {settings.seed}\n"
+        f"Variant {settings.variant}, network {settings.network}: {cell}, "
+        f"{settings.scan} as time steps; seed {settings.seed}\n"
         f"{device['kind']}: {device['name']}, {device['cores']} cores"
     )
 
