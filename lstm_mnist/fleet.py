@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from lstm_mnist import artifacts, runtime
+from lstm_mnist import artifacts, runtime, study
 from lstm_mnist.config import Config
 from lstm_mnist.errors import OutputError, UsageError
 
@@ -30,6 +30,27 @@ def check_installed() -> None:
             raise UsageError(
                 f"--runs needs the package {package}: pip install -r requirements-compare.txt"
             )
+
+
+def missing(runs: Mapping[Path, Config]) -> dict[Path, Config]:
+    """Return the runs that are not finished yet.
+
+    Raises UsageError where a finished one has other settings.
+    """
+    return {folder: config for folder, config in runs.items() if not _finished(folder, config)}
+
+
+def _finished(folder: Path, config: Config) -> bool:
+    if not folder.exists():
+        return False
+    found = study.read_folder(folder).config
+    if found != config.as_dict():
+        different = [key for key, value in config.as_dict().items() if found.get(key) != value]
+        raise UsageError(
+            f"{folder} was trained with other settings ({', '.join(different)}): "
+            "name another folder"
+        )
+    return True
 
 
 def train(

@@ -10,7 +10,7 @@ import keras
 import pytest
 from conftest import Command
 
-from lstm_mnist import data, networks, training, verification
+from lstm_mnist import config, data, training, verification
 
 
 def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
@@ -71,8 +71,12 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     finished = command(
         "train",
         "--variant=original",
+        "--network=bilstm",
+        "--layers=2",
         "--readout=hidden",
         "--scan=columns",
+        "--context=9",
+        "--blanks=2",
         "--units=4",
         "--batch_size=5000",
         "--learning_rate=0.1",
@@ -85,9 +89,15 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     settings, result, history = results(folder)
     assert settings == {
         "variant": "custom",
+        "network": "deep_bilstm",
         "readout": "hidden",
         "recurrent_activation": "hard_sigmoid",
         "scan": "columns",
+        "cell": "lstm",
+        "bidirectional": True,
+        "layers": 2,
+        "context": 9,
+        "blanks": 2,
         "units": 4,
         "epochs": 2,
         "batch_size": 5000,
@@ -101,8 +111,8 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     assert result["final"]["epoch"] == 2
     # A model with our hard sigmoid is read back without executing code from the file.
     model = keras.saving.load_model(folder / "final.keras", safe_mode=True)
-    assert model.count_params() == 4 * (28 * 4 + 4 * 4 + 4) + 4 * 10 + 10
-    assert networks.weights(model)["bias"].shape == (16,)
+    layers = 4 * (28 * 4 + 4 * 4 + 4) + 4 * (4 * 4 + 4 * 4 + 4)
+    assert model.count_params() == 2 * layers + 2 * 4 * 10 + 10
 
 
 def test_recording_dynamics_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
@@ -159,6 +169,8 @@ def test_help_does_not_import_tensorflow() -> None:
             check=True,
         )
         assert "Usage: python -m lstm_mnist" in finished.stdout
+        if command in ([], ["compare"]):
+            assert f"<{'|'.join(config.NETWORKS)}>" in re.sub(r"\s", "", finished.stdout)
         imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
         assert "absl.flags" in imported
         assert not {"tensorflow", "keras", "numpy", "scipy", "distributed"} & imported
@@ -198,6 +210,16 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["--variant=mine"], 2, "--variant=mine"),
         (["--recurrent_activation=tanh"], 2, "--recurrent_activation=tanh"),
         (["--device=tpu"], 2, "--device=tpu"),
+        (["--network=gru"], 2, "--network=gru"),
+        (["--layers=0"], 2, "--layers=0"),
+        (["--context=29"], 2, "--context=29"),
+        (["--blanks=-1"], 2, "--blanks=-1"),
+        (["--network=rnn", "--readout=hidden"], 2, "--readout=hidden: a simple RNN has one state"),
+        (
+            ["--cell=rnn", "--recurrent_activation=sigmoid"],
+            2,
+            "--recurrent_activation=sigmoid: a s",
+        ),
         (["--kernel=slow"], 2, "--kernel=slow"),
         (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
         (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),

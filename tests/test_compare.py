@@ -112,7 +112,8 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
 
 
 def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> None:
-    arguments = ("compare", "--runs=1", "--study_dir=study", *SMALL)
+    of = ("--network=birnn", "--variants=stable")
+    arguments = ("compare", "--runs=1", "--study_dir=study", *of, *SMALL)
     with started(data_dir, tmp_path, *arguments) as process:
         training_workers(process, tmp_path / "study")
         with started(data_dir, tmp_path, *arguments) as second:
@@ -124,7 +125,9 @@ def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> No
         output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "INCONCLUSIVE: one run has no spread" in output
-    assert [path.name for path in (tmp_path / "study").glob("*document*")] == ["document-seed0"]
+    assert "stable-birnn: 1 run;" in output
+    names = [path.name for path in (tmp_path / "study").glob("*stable*")]
+    assert names == ["stable-birnn-seed0"]
 
 
 def test_train_misses_a_threshold(command: Command, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
     assert training.evaluate(run.model, few.test) == run.final.test
 
 
+@pytest.mark.parametrize("network", config.NETWORKS)
+def test_networks_learn(few: data.Dataset, network: str) -> None:
+    settings = dataclasses.replace(SMALL, epochs=8, learning_rate=0.003, **config.NETWORKS[network])
+    assert training.run(settings, few).final.train.percent > 40
+
+
 def test_run_is_repeatable(few: data.Dataset) -> None:
     first, again, other = (
         training.run(dataclasses.replace(SMALL, seed=seed), few) for seed in (5, 5, 6)

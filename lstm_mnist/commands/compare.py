@@ -85,25 +85,9 @@ def _trained() -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"--study_dir={folder} cannot be made: {error.strerror}") from error
     with fleet.only_one(folder):
-        missing = {
-            path: settings for path, settings in runs.items() if not _finished(path, settings)
-        }
-        if missing:
+        if missing := fleet.missing(runs):
             _train(missing, data_dir)
     yield from runs
-
-
-def _finished(folder: Path, settings: config.Config) -> bool:
-    if not folder.exists():
-        return False
-    found = study.read_folder(folder).config
-    if found != settings.as_dict():
-        different = [key for key, value in settings.as_dict().items() if found.get(key) != value]
-        raise UsageError(
-            f"{folder} was trained with other settings ({', '.join(different)}): "
-            "name another --study_dir"
-        )
-    return True
 
 
 def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
