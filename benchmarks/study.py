@@ -1,21 +1,22 @@
-"""Render the committed study into the README and its pictures: `python -m benchmarks.study`.
+"""Render the committed studies into the README and its pictures: `python -m benchmarks.study`.
 
-`lstm_mnist/results/*.json` are what `compare --save` wrote, and `results/collapse.csv` is the
-`dynamics.csv` of one run of `original`; nothing is measured here.
+`lstm_mnist/results/*.json` are what `compare --save` wrote, `results/networks.json` what
+`python -m benchmarks.networks` did, and `results/collapse.csv` is the `dynamics.csv` of one run of
+`original`; nothing is measured here.
 """
 
 import csv
 import itertools
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks import networks, record
 from lstm_mnist import artifacts, comparison, config, inference, pictures, study
 
 README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = (
-    "<!-- Rendered by `python -m benchmarks.study`. -->\n",
-    "<!-- End of what is rendered. -->\n",
-)
+BEGIN = "<!-- Rendered by `python -m benchmarks.study`: {}. -->\n"
+END = "<!-- End of what is rendered. -->\n"
 STEPS_PER_EPOCH = 550
 
 Groups = dict[str, list[study.Run]]
@@ -24,8 +25,12 @@ Groups = dict[str, list[study.Run]]
 def main() -> None:
     """Write the README's table and the pictures anew."""
     groups = committed()
-    artifacts.write_text(README, rendered(README.read_text(encoding="utf-8"), groups))
-    finals = {name: [run.test_curve for run in runs] for name, runs in groups.items()}
+    artifacts.write_text(README, rendered(README.read_text(encoding="utf-8"), tables(groups)))
+    finals = {
+        name: [run.test_curve for run in runs]
+        for name, runs in groups.items()
+        if name in config.VARIANTS
+    }
     recorded = comparison.recorded_test_curves()
     ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
     svg = pictures.finals("finals", finals, recorded, pictures.limits_of(ends))
@@ -36,30 +41,65 @@ def main() -> None:
 
 
 def committed() -> Groups:
-    """Return the committed runs by variant, in the order of `config.VARIANTS`."""
-    files = (study.COMMITTED / f"{variant}.json" for variant in config.VARIANTS)
+    """Return the committed runs by label, in the order of `config`'s networks and variants."""
+    labels = (
+        study.label({"variant": variant, "network": network})
+        for network in config.NETWORKS
+        for variant in config.VARIANTS
+    )
+    files = (study.COMMITTED / f"{label}.json" for label in labels)
     return study.pooled(study.read(file for file in files if file.exists()))
 
 
-def rendered(readme: str, groups: Groups) -> str:
-    """Return the README with the table of the study in it."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}{table(groups)}{END}{after}"
+def rendered(readme: str, tables: Mapping[str, str]) -> str:
+    """Return the README with tables in their places."""
+    for name, table in tables.items():
+        begin = BEGIN.format(name)
+        before, rest = readme.split(begin)
+        _, after = rest.split(END, maxsplit=1)
+        readme = f"{before}{begin}{table}{END}{after}"
+    return readme
 
 
-def table(groups: Groups) -> str:
-    """Return the table of the study in Markdown."""
+def tables(groups: Groups) -> dict[str, str]:
+    """Return the README's tables by name, in Markdown."""
+    return {"variants": table_of_variants(groups), "networks": table_of_networks(groups)}
+
+
+def table_of_variants(groups: Groups) -> str:
+    """Return the table of the script's network."""
     recorded = comparison.recorded_test_curves()
     lines = [
         "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict |",
         "|---|--:|--:|--:|--:|--:|--:|--:|---|",
         _row(f"recorded original, {len(recorded)}", recorded, ""),
     ]
-    for name, runs in groups.items():
+    for name in config.VARIANTS:
+        if not (runs := groups.get(name)):
+            continue
         curves = [run.test_curve for run in runs]
         verdict = inference.judge(curves, recorded)
         lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word))
+    return "\n".join(lines) + "\n"
+
+
+def table_of_networks(groups: Groups) -> str:
+    """Return the table of all networks, by two recipes."""
+    measured = json.loads(networks.PATH.read_text(encoding="utf-8"))["networks"]
+    lines = [
+        "| network | parameters | `stable`: mean | sd | `original`: mean | sd | collapsed "
+        "| seconds per epoch |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for network, facts in measured.items():
+        columns = [f"`{network}`", f"{facts['parameters']:,}"]
+        for variant in ("stable", "original"):
+            runs = groups[study.label({"variant": variant, "network": network})]
+            finals = inference.summarise([run.final.percent("test") for run in runs])
+            columns += [f"{finals.mean:.2f}", f"{finals.sd:.2f}"]
+        collapsed = sum(run.collapsed for run in runs)
+        columns += [f"{collapsed} of {len(runs)}", f"{facts['epoch_seconds']:.1f}"]
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -13,8 +13,11 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which MNIST is prepared once for all tests."""
-    path = tmp_path_factory.mktemp("tensorflow_datasets")
+    """A folder in which MNIST is prepared once for all tests, which run in several processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of the session, where a worker has a folder of its own
+    path = folder / "tensorflow_datasets"
     data.load(str(path))
     return path
 

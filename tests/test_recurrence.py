@@ -119,7 +119,7 @@ def test_gradients_are_finite_differences(gate: str) -> None:
 
     @tf.function
     def loss(x: Any, h: Any, c: Any, *weights: Any) -> Any:
-        (last_h, last_c), _ = layer.stateless_call(weights, [], x, [h, c], training=True)
+        (_, last_h, last_c), _ = layer.stateless_call(weights, [], x, [h, c], training=True)
         return tf.reduce_sum(last_h * to_h) + tf.reduce_sum(last_c * to_c)
 
     point = [tf.constant(value) for value in (x, h, c, *layer.get_weights())]
