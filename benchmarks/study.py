@@ -63,7 +63,7 @@ def rendered(readme: str, tables: Mapping[str, str]) -> str:
 
 def tables(groups: Groups) -> dict[str, str]:
     """Return the README's tables by name, in Markdown."""
-    return {"variants": table_of_variants(groups), "networks": table_of_networks(groups)}
+    return {"variants": table_of_variants(groups)}
 
 
 def table_of_variants(groups: Groups) -> str:
