@@ -165,11 +165,13 @@ def verdict(
             f"mean highest accuracy within {MARGIN} points (90 % interval {low:+.2f} to "
             f"{high:+.2f}); finals and collapses do not differ (p = {p:.2g})",
         )
+    needed = runs_needed(result.difference, curves, recorded)
     return Verdict(
         "INCONCLUSIVE",
         f"the 90 % interval of the difference, {low:+.2f} to {high:+.2f} points, reaches beyond "
-        f"the margin of {MARGIN}",
-        runs_needed(result.difference, curves, recorded),
+        f"the margin of {MARGIN}"
+        + ("" if needed else f"; no number of runs settles it against {len(recorded)} recorded"),
+        needed,
     )
 
 

@@ -131,6 +131,14 @@ def test_verdicts(ours: list[list[float]], word: str) -> None:
     assert (verdict.runs_needed or 0) > 2 or word != "INCONCLUSIVE"
 
 
+def test_verdict_says_that_no_number_of_runs_would_do() -> None:
+    (path,) = study.COMMITTED.glob("original_hidden.json")
+    ours = [run.test_curve for run in study.read([path])]
+    verdict = inference.judge(ours, RECORDED)
+    assert (verdict.word, verdict.runs_needed) == ("INCONCLUSIVE", None)
+    assert "no number of runs settles it against 11 recorded" in verdict.explanation
+
+
 def test_false_alarm_of_a_median() -> None:
     assert inference.false_alarm(0.3, runs=1) == pytest.approx(0.3)
     # Two or three of three miss: 3 * 0.3^2 * 0.7 + 0.3^3.
