@@ -4,10 +4,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
-from absl import flags
-
+from lstm_mnist import signals
 from lstm_mnist.errors import UsageError, UserError
 
 COMMANDS = {
@@ -17,29 +15,33 @@ COMMANDS = {
     "check": "check the accuracies of finished runs against thresholds",
 }
 DEFAULT_COMMAND = "train"
-# 128 + the signal, as shells have it.
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    # First of all: to the first process of a container, a signal without a handler is none.
+    signals.install()
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
+        with signals.raising():
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            sys.stdout.flush()
         return code
     except UserError as error:
         print(f"lstm_mnist: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("lstm_mnist: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        number = signals.received()
+        print(": ".join(("lstm_mnist", signals.NAMES[number], *interrupt.args)), file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 
 def _run(arguments: list[str]) -> int:
+    from absl import flags
+
     name = DEFAULT_COMMAND
     if arguments and not arguments[0].startswith("-"):
         name = arguments.pop(0)
@@ -51,17 +53,17 @@ def _run(arguments: list[str]) -> int:
     except flags.Error as error:
         raise UsageError(f"{' '.join(str(error).split())} (see {name} --help)") from error
     if flags.FLAGS.help:
-        print(_help(name, command))
+        print(_help(name, flags.FLAGS.module_help(command)))
         return 0
     return command.main(extra)
 
 
-def _help(name: str, command: ModuleType) -> str:
+def _help(name: str, flags: str) -> str:
     commands = "\n".join(f"  {other:8} {purpose}" for other, purpose in COMMANDS.items())
     return (
         "Usage: python -m lstm_mnist [COMMAND] [--flag=value ...]\n\n"
         f"Commands:\n{commands}\n\n"
-        f"Flags of {name}:\n{flags.FLAGS.module_help(command)}"
+        f"Flags of {name}:\n{flags}"
     )
 
 

@@ -6,12 +6,14 @@ import dataclasses
 import datetime
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_mnist import files
-from lstm_mnist.errors import OutputError
+from lstm_mnist.config import Config
+from lstm_mnist.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     import keras
@@ -29,25 +31,41 @@ def default_folder(seed: int) -> Path:
     return Path("runs", f"{datetime.datetime.now():%Y%m%d-%H%M%S}-seed{seed}")
 
 
-def check_folder(path: Path) -> None:
-    """Check, without leaving a trace, that a run's folder can be created or is empty and writable.
+@contextlib.contextmanager
+def only_one(lock: Path, place: str) -> Iterator[None]:
+    """Hold a lock, which dies with its process, against other processes.
 
-    Raises OutputError.
+    Raises OutputError, which calls what is locked `place`, where one holds it or where the file
+    system refuses.
     """
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"--output_dir={path}: {existing} is not a writable folder")
-    if existing == path and any(path.iterdir()):
-        raise OutputError(f"--output_dir={path} is not empty: name another folder")
+    import filelock
 
+    def sign(descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
-def create_folder(path: Path) -> None:
-    """Create a run's folder. Raises OutputError."""
-    check_folder(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(lock, timeout=0, on_acquired=sign).acquire()
+    except filelock.Timeout as error:
+        raise OutputError(f"{place} is in use by {lock.read_text()}") from error
     except OSError as error:
-        raise OutputError(f"--output_dir={path} cannot be made: {error.strerror}") from error
+        raise OutputError(f"{place} cannot be written: {error.strerror}") from error
+    with held:
+        yield
+
+
+def check_file(path: Path) -> None:
+    """Check, without leaving a trace, that a file can be written. Raises OutputError."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: {path.parent} is not a writable folder")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder")
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what a run wrote into its folder, but for its settings and checkpoints."""
+    for name in (RESULT, REPORT, FINAL_MODEL, BEST_MODEL, HISTORY, DYNAMICS):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,6 +77,28 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file. Raises OutputError."""
     with _replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file. Raises OutputError."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_config(folder: Path) -> Config:
+    """Read the settings of a run's folder. Raises CheckpointError."""
+    path = folder / CONFIG
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        names = {field.name for field in dataclasses.fields(Config)}
+        config = Config(**{name: value for name, value in settings.items() if name in names})
+        if config.as_dict() != settings:
+            raise ValueError("other settings are expected")
+    except OSError as error:
+        raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not hold a run's settings: {error}") from error
+    return config
 
 
 def write_history(path: Path, epochs: Sequence["Epoch"]) -> None:

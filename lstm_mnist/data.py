@@ -177,7 +177,13 @@ def _read_records(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[
     try:
         stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise _damaged(builder.data_path, f"{split} split: {str(error).splitlines()[0]}") from error
+        # TFDS writes other bytes every time: no digest of a file can be expected.
+        found = [
+            f"{path.name} has SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+            for path in builder.data_path.glob(f"*-{split}.tfrecord*")
+        ]
+        reason = "; ".join((str(error).splitlines()[0], *found))
+        raise _damaged(builder.data_path, f"{split} split: {reason}") from error
     labels = stored["label"].astype(np.uint8)
     position = np.argsort(_archive_index(split, len(labels)))
     return stored["image"][position, :, :, 0], labels[position]

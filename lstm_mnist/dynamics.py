@@ -1,5 +1,6 @@
 """What a network does while it trains: its loss, its gradient's norm and its cell states' size."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -21,11 +22,14 @@ class Point(NamedTuple):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Looks at the network whenever Keras returns to Python: every 25 steps in a run."""
+    """Looks at the network whenever Keras returns to Python: every 25 steps in a run.
 
-    def __init__(self, train: data.Split) -> None:
+    `points` are those of the steps before, where a run is continued.
+    """
+
+    def __init__(self, train: data.Split, points: Sequence[Point] = ()) -> None:
         super().__init__()
-        self.points: list[Point] = []
+        self.points = list(points)
         self._images = tf.constant(train.images[:PROBE_SIZE])
         self._labels = tf.constant(train.labels[:PROBE_SIZE], tf.int32)
 

@@ -19,6 +19,18 @@ class DataError(UserError):
     exit_code = 3
 
 
+class CheckpointError(UserError):
+    """What a run would be continued from is missing, damaged or another run's."""
+
+    exit_code = 4
+
+
+class DivergedError(UserError):
+    """A loss or a weight is not a finite number any more."""
+
+    exit_code = 5
+
+
 class AccuracyError(UserError):
     """An accuracy is below what was asked for, or too good to be true."""
 

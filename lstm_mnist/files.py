@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}-")
 
 
 @contextlib.contextmanager
@@ -22,6 +25,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a path is one that `replacing` yielded."""
+    return _TEMPORARY.match(path.name) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder nobody else writes to."""
+    for path in filter(is_temporary, folder.iterdir()):
+        path.unlink()
 
 
 def _synchronise(path: Path) -> None:

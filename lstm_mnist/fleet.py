@@ -11,11 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from lstm_mnist import artifacts, runtime, study
 from lstm_mnist.config import Config
-from lstm_mnist.errors import OutputError, UsageError
+from lstm_mnist.errors import OutputError, UsageError, UserError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,20 +78,20 @@ def train(
             for folder, config in runs.items()
         }
         for future in distributed.as_completed(futures):
-            future.result()
+            if error := future.result():
+                raise error
             yield futures[future]
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
-    try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            _sweep(folder)
+    with artifacts.only_one(folder / ".lock", f"--study_dir={folder}"):
+        _sweep(folder)
+        try:
             yield
+        finally:
             _sweep(folder)
-    except filelock.Timeout as error:
-        raise OutputError(f"--study_dir={folder} is in use by another process") from error
 
 
 def _sweep(folder: Path) -> None:
@@ -149,11 +147,25 @@ def _dataset(data_dir: str | None) -> "Dataset":
 
 def _train(
     config: Config, folder: Path, data_dir: str | None, device: str, sharers: int | None
-) -> None:
-    """Train one run in a worker; its folder appears when it is finished, as a whole."""
+) -> UserError | None:
+    """Train one run in a worker; its folder appears when it is finished, as a whole.
+
+    What a user can act on is returned: Dask would print the traceback of what is raised.
+    """
     if (folder / artifacts.RESULT).exists():
-        return
-    described = _start(device, config.kernel, sharers)
+        return None
+    try:
+        _train_there(config, folder, data_dir, _start(device, config.kernel, sharers))
+    except UserError as error:
+        return error
+    except OSError as error:
+        return OutputError(f"{folder} cannot be made: {error.strerror}")
+    return None
+
+
+def _train_there(
+    config: Config, folder: Path, data_dir: str | None, device: dict[str, Any]
+) -> None:
     import keras
 
     from lstm_mnist import job
@@ -162,7 +174,7 @@ def _train(
     dataset = _dataset(data_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        job.execute(config, dataset, unfinished, device=described)
+        job.execute(config, dataset, unfinished, device=device)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:

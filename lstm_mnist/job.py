@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lstm_mnist import artifacts, data, dynamics, networks, runtime, training
+from lstm_mnist import artifacts, checkpoints, data, dynamics, networks, runtime, training
 from lstm_mnist.config import Config
 
 
@@ -18,36 +18,69 @@ def execute(
     on_epoch: Callable[[training.Run], None] | None = None,
     record_dynamics: bool = False,
     progress: bool = False,
+    store: checkpoints.Store | None = None,
+    start: checkpoints.Checkpoint | None = None,
+    stop_requested: Callable[[], bool] | None = None,
 ) -> training.Run:
-    """Train in a new or empty folder, keeping its files up to date, and return the finished run.
+    """Train in a folder, keeping its files up to date, and return the finished run.
 
     `device` is what `runtime.start` returned. The folder has a result file when the run is
-    finished, and not before. Raises OutputError.
+    finished, and not before. Where there is a `store`, the run can be continued from the last
+    checkpoint in it, `start`. See `training.run` for the rest and what is raised; also raises
+    OutputError.
     """
-    started = time.perf_counter()
-    artifacts.create_folder(folder)
-    artifacts.write_json(folder / artifacts.CONFIG, config.as_dict())
+    begun = time.perf_counter() - (start.seconds if start else 0)
+    recorders = []
+    if record_dynamics:
+        recorders.append(dynamics.Recorder(dataset.train, start.points() if start else []))
 
-    recorders = [dynamics.Recorder(dataset.train)] if record_dynamics else []
-
-    def keep(run: training.Run) -> None:
-        artifacts.write_history(folder / artifacts.HISTORY, run.epochs)
+    def write_epochs(epochs: tuple[training.Epoch, ...]) -> None:
+        artifacts.write_history(folder / artifacts.HISTORY, epochs)
         for recorder in recorders:
             artifacts.write_table(folder / artifacts.DYNAMICS, recorder.points)
+
+    def write_model(name: str, weights: Any) -> None:
+        artifacts.write_model(folder / name, networks.portable(weights, config))
+
+    def save(state: training.State) -> None:
+        if store:
+            points = recorders[0].points if recorders else None
+            store.save(state, points, time.perf_counter() - begun)
+        # Once there is a checkpoint, the settings make the folder an unfinished run's.
+        if not (folder / artifacts.CONFIG).exists():
+            artifacts.write_json(folder / artifacts.CONFIG, config.as_dict())
+
+    def keep(run: training.Run) -> None:
+        write_epochs(run.epochs)
         if run.best is run.final:
-            model = networks.portable(run.model, config)
-            artifacts.write_model(folder / artifacts.BEST_MODEL, model)
+            write_model(artifacts.BEST_MODEL, run.model.get_weights())
         if on_epoch:
             on_epoch(run)
 
-    run = training.run(config, dataset, on_epoch=keep, callbacks=recorders, progress=progress)
-    artifacts.write_model(folder / artifacts.FINAL_MODEL, networks.portable(run.model, config))
+    state = start.state() if start else None
+    if state:
+        # An epoch may have been finished, but not saved, when the run was interrupted.
+        artifacts.remove_results(folder)
+        if state.epochs:
+            write_epochs(state.epochs)
+            write_model(artifacts.BEST_MODEL, state.arrays["best"])
+    run = training.run(
+        config,
+        dataset,
+        on_epoch=keep,
+        callbacks=recorders,
+        progress=progress,
+        start=state,
+        save=save,
+        stop_requested=stop_requested,
+    )
+    write_model(artifacts.FINAL_MODEL, run.model.get_weights())
     result = {
         "config": config.as_dict(),
         "final": artifacts.epoch_as_dict(run.final),
         "best_by_validation": artifacts.epoch_as_dict(run.best),
         "seconds": {
-            "total": round(time.perf_counter() - started, 3),
+            "total": round(time.perf_counter() - begun, 3),
             "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
             "evaluation": round(sum(epoch.evaluation_seconds for epoch in run.epochs), 3),
         },

@@ -5,8 +5,7 @@ The script's LSTM, and the simpler and larger networks from which the document d
 
 import dataclasses
 import functools
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,19 +127,27 @@ def _recurrent_layer(
     return functools.partial(keras.layers.RNN, cell, return_state=True)
 
 
-def portable(model: keras.Model, config: Config) -> keras.Model:
-    """Return a built network made of Keras' own layers, for files that stock Keras can load."""
+def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Model:
+    """Return a network made of Keras' own layers, for files that stock Keras can load."""
     copy = build(dataclasses.replace(config, kernel="keras"))
-    copy.set_weights(model.get_weights())
+    copy.set_weights(weights)
     return copy
 
 
 def load(path: Path) -> keras.Model:
-    """Read a model file without executing code from it. Raises DataError."""
+    """Read a network's file without executing code from it. Raises DataError."""
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a model: {str(error).splitlines()[0]}") from error
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        shapes = model.input_shape, model.output_shape
+    except Exception as error:  # Keras raises what zipfile, h5py and each class's parser raise
+        raise _not_ours(path, str(error)) from error
+    if shapes != ((None, STEPS, FEATURES), (None, CLASSES)):
+        raise _not_ours(path, f"it maps {shapes[0]} to {shapes[1]}")
+    return model
+
+
+def _not_ours(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} is not a model of this project: {' '.join(reason.split()):.200}")
 
 
 def final_states(model: keras.Model) -> keras.Model:

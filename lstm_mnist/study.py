@@ -138,7 +138,7 @@ def read_folder(folder: Path) -> Run:
             raise ValueError(f"{artifacts.HISTORY} and {artifacts.RESULT} disagree")
     except OSError as error:
         raise DataError(f"{error.filename} is unreadable: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
         raise DataError(f"{folder} is not a run's folder: {error}") from error
     return run
 

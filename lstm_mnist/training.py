@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import data, networks
 from lstm_mnist.config import Config
+from lstm_mnist.errors import DivergedError
 
 # Evaluation is independent of the batch size: large batches are only faster.
 EVALUATION_BATCH_SIZE = 1_000
@@ -66,6 +67,18 @@ class Run:
         return max(self.epochs, key=lambda epoch: epoch.validation.correct)
 
 
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a run stands, and all that it takes to continue as if it had not been interrupted."""
+
+    epochs: tuple[Epoch, ...]  # the finished ones
+    step: int  # steps taken in the epoch after them
+    step_seconds: float  # what these took
+    # Of "weights", "optimizer", "metrics" and, after the first epoch, "best": the weights after the
+    # best epoch.
+    arrays: Mapping[str, Sequence[NDArray[Any]]]
+
+
 def run(
     config: Config,
     dataset: data.Dataset,
@@ -73,24 +86,47 @@ def run(
     on_epoch: Callable[[Run], None] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = False,
+    start: State | None = None,
+    save: Callable[[State], None] | None = None,
+    stop_requested: Callable[[], bool] | None = None,
 ) -> Run:
-    """Train a new network and return the finished run.
+    """Train a new network, or continue from `start`, and return the finished run.
 
     `on_epoch` is given the run so far after each epoch; `progress` shows Keras' progress bar.
+    `save` is given the state that `start` takes: at the beginning, after each epoch, and as soon
+    as `stop_requested`, asked after every execution of steps, returns true. That ends the run by
+    KeyboardInterrupt. Raises DivergedError where a loss or a weight is not finite.
     """
     steps = len(dataset.train.labels) // config.batch_size
     model = compiled(networks.build(config), config, steps=steps)
-    record = _Record(config, dataset, on_epoch)
+    model.optimizer.build(model.trainable_variables)
+    record = _Record(
+        config,
+        dataset,
+        model,
+        on_epoch=on_epoch,
+        start=start,
+        save=save,
+        stop_requested=stop_requested,
+    )
     # The bar is named here because a default one would end its line after our callback printed.
     bar = [keras.callbacks.ProgbarLogger()] if progress else []
-    fit(
-        model,
-        batches(config, dataset),
-        epochs=config.epochs,
-        steps=steps,
-        callbacks=[*bar, *callbacks, record],
-        verbose="auto" if progress else 0,
-    )
+    while (epoch := len(record.run.epochs)) < config.epochs:
+        if record.step == steps:
+            record.on_epoch_begin(epoch)
+            record.on_epoch_end(epoch, model.get_metrics_result())
+            continue
+        # An epoch that is entered in its middle is a call of its own: Keras takes the same number
+        # of steps from every epoch of a call.
+        fit(
+            model,
+            batches(config, dataset, skip=epoch * steps + record.step),
+            epochs=config.epochs,
+            initial_epoch=epoch,
+            steps=steps - record.step,
+            callbacks=[*bar, *callbacks, record],
+            verbose="auto" if progress else 0,
+        )
     return record.run
 
 
@@ -122,6 +158,7 @@ def fit(
     *,
     steps: int,
     epochs: int = 1,
+    initial_epoch: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = 0,
 ) -> None:
@@ -129,6 +166,7 @@ def fit(
     model.fit(
         batches,
         epochs=epochs,
+        initial_epoch=initial_epoch,
         steps_per_epoch=steps,
         shuffle=False,
         callbacks=list(callbacks),
@@ -146,8 +184,11 @@ def orders(config: Config, dataset: data.Dataset) -> Iterator[data.EpochOrder]:
     )
 
 
-def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
-    """Return the endless batches (images [B, 28, 28], labels [B]) that training is fed."""
+def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.Dataset:
+    """Return the endless batches (images [B, 28, 28], labels [B]) that training is fed.
+
+    `skip` of them were taken before.
+    """
     images, labels = map(tf.constant, dataset.train)
 
     def epochs() -> Iterator[NDArray[np.int64]]:
@@ -162,7 +203,7 @@ def batches(config: Config, dataset: data.Dataset) -> tf.data.Dataset:
     indices = tf.data.Dataset.from_generator(
         epochs, output_signature=tf.TensorSpec([None, config.batch_size], tf.int64)
     )
-    return indices.unbatch().map(gather).prefetch(2).with_options(options)
+    return indices.unbatch().skip(skip).map(gather).prefetch(2).with_options(options)
 
 
 def evaluate(model: keras.Model, split: data.Split) -> Score:
@@ -209,17 +250,36 @@ class BatchLosses(keras.callbacks.Callback):
 
 
 class _Record(keras.callbacks.Callback):
-    """Evaluates after each epoch and keeps the run so far."""
+    """Evaluates after each epoch, keeps the run so far and has it saved."""
 
     def __init__(
-        self, config: Config, dataset: data.Dataset, on_epoch: Callable[[Run], None] | None
+        self,
+        config: Config,
+        dataset: data.Dataset,
+        model: keras.Model,
+        *,
+        on_epoch: Callable[[Run], None] | None,
+        start: State | None,
+        save: Callable[[State], None] | None,
+        stop_requested: Callable[[], bool] | None,
     ) -> None:
         super().__init__()
+        self.set_model(model)
         self._config = config
         self._dataset = dataset
         self._on_epoch = on_epoch
-        self._epochs: tuple[Epoch, ...] = ()
+        self._save = save
+        self._stop_requested = stop_requested
+        self._epochs = start.epochs if start else ()
         self._started = 0.0
+        self._first_step = 0
+        self._entered: State | None = None
+        self._best = start.arrays.get("best", ()) if start else ()
+        self.step = 0
+        if start:
+            self._restore(start)
+        else:
+            self._keep()
 
     @property
     def run(self) -> Run:
@@ -227,12 +287,30 @@ class _Record(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._started = time.perf_counter()
+        self._first_step = self.step
+        if self._entered:
+            # Keras has just reset the loss of the steps before.
+            _assign(self.model.metrics_variables, self._entered.arrays["metrics"])
+            self._started -= self._entered.step_seconds
+            self._entered = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step = self._first_step + batch + 1
+        if not math.isfinite(logs["loss"]):
+            raise self._diverged(f"after step {self.step} the mean loss is {logs['loss']}")
+        self._stop_if_requested(time.perf_counter())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         trained = time.perf_counter()
-        scores = {
-            name: evaluate(self.model, split) for name, split in self._dataset._asdict().items()
-        }
+        scores = {}
+        for name, split in self._dataset._asdict().items():
+            scores[name] = evaluate(self.model, split)
+            self._stop_if_requested(trained)
+        if not all(math.isfinite(score.loss) for score in scores.values()):
+            raise self._diverged("the loss is not finite")
+        # Keras would take as few steps from the epochs that follow.
+        self.model.stop_training = self._first_step > 0
+        self.step = 0
         self._epochs += (
             Epoch(
                 number=epoch + 1,
@@ -242,5 +320,43 @@ class _Record(keras.callbacks.Callback):
                 evaluation_seconds=time.perf_counter() - trained,
             ),
         )
+        if self.run.best is self.run.final:
+            self._best = self.model.get_weights()
+        self._keep()
         if self._on_epoch:
             self._on_epoch(self.run)
+
+    def _stop_if_requested(self, trained: float) -> None:
+        if self._stop_requested and self._stop_requested():
+            self._keep(step_seconds=trained - self._started)
+            raise KeyboardInterrupt
+
+    def _keep(self, step_seconds: float = 0.0) -> None:
+        """Have the state saved."""
+        model = self.model
+        arrays = {
+            "weights": model.get_weights(),
+            "optimizer": [variable.numpy() for variable in model.optimizer.variables],
+            "metrics": [variable.numpy() for variable in model.metrics_variables],
+            "best": self._best,
+        }
+        if not all(np.isfinite(array).all() for group in arrays.values() for array in group):
+            raise self._diverged("a weight is not finite")
+        if self._save:
+            self._save(State(self._epochs, self.step, step_seconds, arrays))
+
+    def _restore(self, state: State) -> None:
+        self.model.set_weights(state.arrays["weights"])
+        _assign(self.model.optimizer.variables, state.arrays["optimizer"])
+        self.step = state.step
+        if state.step:  # else the metrics are those of the epoch before
+            self._entered = state
+
+    def _diverged(self, reason: str) -> DivergedError:
+        seed, epoch = self._config.seed, len(self._epochs) + 1
+        return DivergedError(f"seed {seed} has diverged in epoch {epoch}: {reason}")
+
+
+def _assign(variables: Sequence[keras.Variable], values: Sequence[NDArray[Any]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,7 +1,9 @@
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,51 @@ def environment(data_dir: Path) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "TFDS_DATA_DIR": str(data_dir),
     }
+
+
+@contextlib.contextmanager
+def started(
+    data_dir: Path, cwd: Path, *arguments: str, prefix: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `python -m lstm_mnist` in the background, under the command `prefix` if there is one."""
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-m", "lstm_mnist", *arguments],
+        cwd=cwd,
+        env=environment(data_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], object]) -> None:
+    """Wait until something has happened while a process runs."""
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def without_tensorflow(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program where importing TensorFlow raises."""
+    script = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from lstm_mnist.__main__ import main; sys.exit(main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=cwd,
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture

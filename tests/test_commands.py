@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import Command
+from conftest import Command, without_tensorflow
 
 from lstm_mnist import config, data, training, verification
 
@@ -233,6 +233,8 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--runs=2", "full"], 2, "unexpected full"),
         (["compare", "--runs=2", "--variants=mine"], 2, "--variants: there is no mine"),
         (["compare", "--runs=2", "--study_dir=file"], 7, "--study_dir=file cannot be made"),
+        (["compare", "--runs=2", "--report=none/page.html"], 7, "none/page.html cannot be written"),
+        (["compare", "--runs=2", "--save=full"], 7, "full cannot be written: it is a folder"),
         (["compare", "--from=none"], 3, "none holds no finished run"),
         (["compare", "--from=full"], 3, "full is not a run's folder"),
         (["check"], 2, "check needs the folder of a run"),
@@ -240,6 +242,10 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["--output_dir=file"], 7, "--output_dir=file: file is not a writable folder"),
         (["--output_dir=file/run"], 7, "--output_dir=file/run"),
         (["--output_dir=full"], 7, "--output_dir=full is not empty"),
+        (["--resume=none"], 2, "--resume=none is not a folder"),
+        (["--resume=full"], 2, "--resume=full: that run is finished"),
+        (["--resume=empty"], 4, "empty/config.json is unreadable: No such file or directory"),
+        (["--resume=full", "--output_dir=empty"], 2, "--resume and --output_dir both name"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -248,21 +254,11 @@ def test_mistakes_get_one_line_before_tensorflow_is_imported(
 ) -> None:
     (tmp_path / "file").write_text("kept")
     (tmp_path / "lonely.npz").write_text("")
+    (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "result.json").write_text("kept")
     before = sorted(tmp_path.rglob("*"))
-    script = (
-        "import sys; sys.modules['tensorflow'] = None\n"  # importing it would raise
-        "from lstm_mnist.__main__ import main; sys.exit(main())"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    finished = without_tensorflow(tmp_path, *arguments)
     assert finished.returncode == code, finished.stderr
     assert finished.stdout == ""
     assert message in finished.stderr

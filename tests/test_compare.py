@@ -1,15 +1,12 @@
-import contextlib
+import platform
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from conftest import Command, environment
+from conftest import Command, started, wait_for
 from numpy.typing import NDArray
 
 from lstm_mnist import networks, study
@@ -31,32 +28,11 @@ def assert_same_runs(one: Path, other: Path, names: tuple[str, ...]) -> None:
             assert np.array_equal(value, theirs[key])
 
 
-@contextlib.contextmanager
-def started(data_dir: Path, cwd: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lstm_mnist", *arguments],
-        cwd=cwd,
-        env=environment(data_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def training_workers(process: subprocess.Popen[str], folder: Path) -> list[psutil.Process]:
     """Wait until a run has finished an epoch, and return the processes that train."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if list(folder.glob(".*/history.csv")):
-            children = psutil.Process(process.pid).children(recursive=True)
-            return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        time.sleep(0.02)
-    raise AssertionError("no run got to its first epoch")
+    wait_for(process, lambda: list(folder.glob(".*/history.csv")))
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
@@ -119,7 +95,8 @@ def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> No
         with started(data_dir, tmp_path, *arguments) as second:
             _, errors = second.communicate()
         assert second.returncode == 7
-        assert errors == "lstm_mnist: --study_dir=study is in use by another process\n"
+        holder = f"process {process.pid} on {platform.node()}"
+        assert errors == f"lstm_mnist: --study_dir=study is in use by {holder}\n"
         process.send_signal(signal.SIGKILL)
     with started(data_dir, tmp_path, *arguments) as process:
         output, errors = process.communicate()

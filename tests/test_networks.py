@@ -251,7 +251,7 @@ def test_portable_network_is_made_of_keras_layers_and_read_back(
     settings = config.Config(**config.NETWORKS[network], units=6, context=9, scan="columns")
     model = randomised(settings)
     images = np.random.default_rng(8).uniform(size=(4, 28, 28)).astype(np.float32)
-    networks.portable(model, settings).save(tmp_path / "model.keras")
+    networks.portable(model.get_weights(), settings).save(tmp_path / "model.keras")
     loaded = networks.load(tmp_path / "model.keras")
     assert {type(layer) for layer in recurrent_layers(loaded).values()} == {keras.layers.RNN}
     np.testing.assert_allclose(loaded(images), model(images), rtol=1e-5, atol=1e-5)

@@ -1,9 +1,11 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 from lstm_mnist import config, data, networks, training
+from lstm_mnist.errors import DivergedError
 
 SMALL = config.Config(units=16, epochs=3, batch_size=20)
 
@@ -49,6 +51,44 @@ def test_run_is_repeatable(few: data.Dataset) -> None:
         assert np.array_equal(value, networks.weights(again.model)[name])
     assert [epoch.test for epoch in first.epochs] == [epoch.test for epoch in again.epochs]
     assert first.final.training_loss != other.final.training_loss
+
+
+# Where a run is asked to stop: an epoch has two executions of steps and then three evaluations.
+@pytest.mark.parametrize("question", [1, 4, 6, 10])
+def test_stopped_run_continues_as_if_it_had_not_been(few: data.Dataset, question: int) -> None:
+    settings = dataclasses.replace(SMALL, schedule="cosine")
+    undisturbed = training.run(settings, few)
+    states: list[training.State] = []
+    questions = itertools.count(1)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(
+            settings, few, save=states.append, stop_requested=lambda: next(questions) == question
+        )
+    assert (len(states[-1].epochs), states[-1].step) == (
+        (question - 1) // 5,
+        (5, 10, 10, 10, 10)[(question - 1) % 5],
+    )
+    continued = training.run(settings, few, start=states[-1], save=states.append)
+    for name, value in networks.weights(undisturbed.model).items():
+        assert np.array_equal(value, networks.weights(continued.model)[name])
+    for expected, actual in zip(undisturbed.epochs, continued.epochs, strict=True):
+        assert expected == dataclasses.replace(
+            actual,
+            training_seconds=expected.training_seconds,
+            evaluation_seconds=expected.evaluation_seconds,
+        )
+    best = states[undisturbed.best.number - continued.final.number - 1].arrays["weights"]
+    for array, other in zip(best, states[-1].arrays["best"], strict=True):
+        assert np.array_equal(array, other)
+
+
+def test_diverged_run_ends_with_its_last_finite_state(few: data.Dataset) -> None:
+    states: list[training.State] = []
+    settings = dataclasses.replace(SMALL, learning_rate=1e38)
+    with pytest.raises(DivergedError, match="seed 0 has diverged in epoch 1: after step 5"):
+        training.run(settings, few, save=states.append)
+    (state,) = states
+    assert (state.epochs, state.step) == ((), 0)
 
 
 def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:

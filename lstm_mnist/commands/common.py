@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,18 @@ def refuse(arguments: Sequence[str]) -> None:
 
 
 def data_dir() -> str | None:
-    """Return the value of --data_dir. Raises UsageError if it is not a folder."""
+    """Return the value of --data_dir.
+
+    Raises UsageError if it is not a folder, or is missing where the user has no home folder.
+    """
     path: str | None = _DATA_DIR.value
+    if path is None and "TFDS_DATA_DIR" not in os.environ:
+        try:
+            Path.home()
+        except RuntimeError as error:
+            raise UsageError(
+                "there is no home folder to keep MNIST in: name a folder with --data_dir"
+            ) from error
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise UsageError(f"--data_dir={path} is not a folder")
     return path

@@ -48,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. Raises UserError."""
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
+    for file in (_SAVE.value, _REPORT.value):
+        if file:
+            artifacts.check_file(Path(file))
     if _FROM.value is None:
         common.refuse(arguments)
         paths = list(_trained())

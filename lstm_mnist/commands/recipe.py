@@ -1,5 +1,6 @@
 """Flags of the recipe: what a run may do differently."""
 
+import dataclasses
 import math
 
 from absl import flags
@@ -69,6 +70,16 @@ _SCHEDULE = flags.DEFINE_enum(
 _EPSILON = flags.DEFINE_float(
     "epsilon", None, "Adam's epsilon. By default the variant's.", lower_bound=0.0
 )
+# Flags that stand for several settings.
+_SHORT_FOR = {"variant": config.VARIANTS, "network": config.NETWORKS}
+
+
+def given() -> set[str]:
+    """Return the names of the settings that flags on the command line decide."""
+    present = {name for name in flags.FLAGS if flags.FLAGS[name].present}
+    for flag in present & set(_SHORT_FOR):
+        present |= {name for named in _SHORT_FOR[flag].values() for name in named}
+    return present & {field.name for field in dataclasses.fields(config.Config)}
 
 
 def settings(variant: str, seed: int) -> config.Config:

@@ -1,13 +1,17 @@
 """Train the network, evaluate it after every epoch, and compare with the reported accuracy."""
 
+import dataclasses
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from lstm_mnist import artifacts, comparison, config, runtime, study
+from lstm_mnist import artifacts, checkpoints, comparison, config, runtime, signals, study
 from lstm_mnist.commands import common, recipe, thresholds
+from lstm_mnist.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
@@ -35,7 +39,13 @@ _RECORD_DYNAMICS = flags.DEFINE_bool(
     "Write dynamics.csv: loss, gradient norm and cell state size every 25 steps.",
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "New or empty folder for the results. By default runs/<time>-seed<seed>."
+    "output_dir",
+    None,
+    "New or empty folder for the results, or that of an unfinished run with the same settings, "
+    "which is continued. By default runs/<time>-seed<seed>.",
+)
+_RESUME = flags.DEFINE_string(
+    "resume", None, "Folder of an unfinished run, which is continued with its own settings."
 )
 flags.adopt_module_key_flags(recipe)
 flags.adopt_module_key_flags(thresholds)
@@ -45,30 +55,109 @@ flags.adopt_module_key_flags(common)
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Raises UserError."""
     common.refuse(arguments)
-    settings = recipe.settings(_VARIANT.value, _SEED.value)
     data_dir = common.data_dir()
-    folder = Path(_OUTPUT_DIR.value or artifacts.default_folder(settings.seed))
-    artifacts.check_folder(folder)
+    asked = recipe.settings(_VARIANT.value, _SEED.value)
+    folder = _folder(asked)
+    _checkpoint(folder, asked)  # its errors come before a folder is made
+    with checkpoints.held(folder):
+        # Another process may have been in the folder before it was held.
+        start = _checkpoint(folder, asked)
+        try:
+            run = _train(folder, start, asked, data_dir)
+        except KeyboardInterrupt as interrupt:
+            if checkpoints.begun(folder):
+                command = f"python -m lstm_mnist --resume={shlex.quote(str(folder))}"
+                raise KeyboardInterrupt(
+                    f"what was reached is saved; go on by {command}"
+                ) from interrupt
+            raise
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}; what was before stays in {folder / checkpoints.FOLDER}: "
+                "a smaller --learning_rate may help"
+            ) from error
+    gate = thresholds.wanted()
+    epoch = getattr(run, gate.epoch)
+    gate.check(f"seed {run.config.seed}", train=epoch.train.percent, test=epoch.test.percent)
+    return 0
+
+
+def _folder(asked: config.Config) -> Path:
+    """Return the run's folder. Raises UsageError."""
+    if _RESUME.value is None:
+        return Path(_OUTPUT_DIR.value or artifacts.default_folder(asked.seed))
+    if _OUTPUT_DIR.value is not None:
+        raise UsageError("--resume and --output_dir both name the run's folder: give one of them")
+    folder = Path(_RESUME.value)
+    if not folder.is_dir():
+        raise UsageError(f"--resume={folder} is not a folder")
+    if (folder / artifacts.RESULT).exists() and not checkpoints.begun(folder):
+        raise UsageError(f"--resume={folder}: that run is finished")
+    return folder
+
+
+def _checkpoint(folder: Path, asked: config.Config) -> checkpoints.Checkpoint | None:
+    """Return what a folder's run is continued from, or None for a new run.
+
+    Raises CheckpointError, and UsageError where the flags ask for another run.
+    """
+    if _RESUME.value is None and not checkpoints.begun(folder):
+        checkpoints.check_new(folder)
+        return None
+    checkpoint = checkpoints.newest(folder)
+    resumed = _RESUME.value is not None
+    ours, theirs = dataclasses.asdict(asked), dataclasses.asdict(checkpoint.config)
+    different = [
+        f"{name} is {theirs[name]}, not {ours[name]}"
+        for name in theirs
+        if ours[name] != theirs[name] and (not resumed or name in recipe.given())
+    ]
+    recorded = checkpoint.dynamics is not None
+    if recorded != _RECORD_DYNAMICS.value and not (resumed and not _RECORD_DYNAMICS.present):
+        different.append(f"record_dynamics is {recorded}, not {_RECORD_DYNAMICS.value}")
+    if different:
+        raise UsageError(
+            f"{folder} holds an unfinished run with other settings ({'; '.join(different)}): "
+            "continue it by --resume without these flags, or name another folder"
+        )
+    return checkpoint
+
+
+def _train(
+    folder: Path,
+    start: checkpoints.Checkpoint | None,
+    asked: config.Config,
+    data_dir: str | None,
+) -> "Run":
+    """Train what is left of a run, and write its report."""
+    settings = start.config if start else asked
+    for reason in start.passed_over if start else ():
+        print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
     device = runtime.start(common.DEVICE.value, settings.kernel)
     from lstm_mnist import data, job
 
     dataset = data.load(data_dir, progress=common.progress())
     print(_heading(settings, device), flush=True)
-    run = job.execute(
-        settings,
-        dataset,
-        folder,
-        device=device,
-        on_epoch=_print,
-        record_dynamics=_RECORD_DYNAMICS.value,
-        progress=common.progress(),
-    )
+    if start:
+        print(f"Continuing {folder} at {start.place}", flush=True)
+    store = checkpoints.Store(folder, settings, start)
+    with signals.postponed() as stop_requested:
+        run = job.execute(
+            settings,
+            dataset,
+            folder,
+            device=device,
+            on_epoch=_print,
+            record_dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
+            progress=common.progress(),
+            store=store,
+            start=start,
+            stop_requested=stop_requested,
+        )
     print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
     _report(folder, dataset)
-    gate = thresholds.wanted()
-    epoch = getattr(run, gate.epoch)
-    gate.check(f"seed {settings.seed}", train=epoch.train.percent, test=epoch.test.percent)
-    return 0
+    store.clear()
+    return run
 
 
 def _report(folder: Path, dataset: "Dataset") -> None:

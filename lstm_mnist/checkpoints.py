@@ -1,0 +1,224 @@
+"""What an unfinished run's folder is continued from: one file holds all of it.
+
+A checkpoint's name tells where the run stood and the SHA-256 of the file, so that there is no
+second file that could be out of step with it. The order of the examples is no part of it: that is
+a function of the seed and of the steps taken.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lstm_mnist import __version__, artifacts, files
+from lstm_mnist.config import Config
+from lstm_mnist.errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lstm_mnist.dynamics import Point
+    from lstm_mnist.training import State
+
+FOLDER = "checkpoints"
+KEPT = 2
+_NAME = re.compile(r"epoch-(\d+)-step-(\d+)-([0-9a-f]{64})\.npz")
+_LOCK = ".lock"
+
+
+class Checkpoint(NamedTuple):
+    """A valid checkpoint's content."""
+
+    path: Path
+    config: Config
+    record: Mapping[str, Any]  # the fields of `training.State` but its arrays, as JSON has them
+    arrays: Mapping[str, Sequence["NDArray[Any]"]]
+    dynamics: Sequence[Sequence[Any]] | None  # the points, if they are recorded
+    seconds: float  # from the start of the run, without what was lost in interruptions
+    passed_over: tuple[str, ...]  # what is wrong with newer checkpoints
+
+    @property
+    def place(self) -> str:
+        """Return where the run stood."""
+        return f"epoch {len(self.record['epochs']) + 1}, step {self.record['step']}"
+
+    def state(self) -> "State":
+        """Return the state to continue from."""
+        from lstm_mnist.training import Epoch, Score, State
+
+        splits = ("train", "validation", "test")
+        epochs = tuple(
+            Epoch(**{**epoch, **{split: Score(**epoch[split]) for split in splits}})
+            for epoch in self.record["epochs"]
+        )
+        return State(**{**self.record, "epochs": epochs}, arrays=self.arrays)
+
+    def points(self) -> list["Point"]:
+        """Return the recorded points."""
+        from lstm_mnist.dynamics import Point
+
+        return [Point(*point) for point in self.dynamics or ()]
+
+
+class Store:
+    """Saves the checkpoints of a run, and keeps the last ones."""
+
+    def __init__(self, folder: Path, config: Config, continued: Checkpoint | None = None) -> None:
+        self._folder = folder / FOLDER
+        self._config = config
+        self._kept = [continued.path] if continued else []
+
+    def save(self, state: "State", dynamics: Sequence["Point"] | None, seconds: float) -> None:
+        """Save a checkpoint. Raises OutputError, and then the ones before it are still there."""
+        import numpy as np
+
+        record = dataclasses.asdict(dataclasses.replace(state, arrays={}))
+        del record["arrays"]
+        text = json.dumps(
+            {
+                "version": __version__,
+                "config": self._config.as_dict(),
+                "state": record,
+                "dynamics": dynamics,
+                "seconds": seconds,
+            }
+        )
+        arrays = {
+            f"{group}/{number}": array
+            for group, members in state.arrays.items()
+            for number, array in enumerate(members)
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, json=np.array(text), **arrays)
+        content = buffer.getvalue()
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._folder / f"epoch-{len(state.epochs)}-step-{state.step}-{digest}.npz"
+        artifacts.write_bytes(path, content)
+        self._kept = [*self._kept, path][-KEPT:]
+        for old in _files(self._folder):
+            if old not in self._kept:
+                old.unlink()
+
+    def clear(self) -> None:
+        """Remove all checkpoints, which a finished run does not need."""
+        for path in _files(self._folder):
+            path.unlink()
+
+
+def begun(folder: Path) -> bool:
+    """Return whether a folder holds a run that was begun and not finished."""
+    return (folder / artifacts.CONFIG).is_file() and bool(_files(folder / FOLDER))
+
+
+def check_new(folder: Path) -> None:
+    """Check, without leaving a trace, that a run can begin in a folder: a missing or an empty one.
+
+    What a process left that was killed before its run began does not count. Raises OutputError.
+    """
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"--output_dir={folder}: {existing} is not a writable folder")
+    if existing == folder and not all(map(_left_over, folder.iterdir())):
+        raise OutputError(f"--output_dir={folder} is not empty: name another folder")
+
+
+def _left_over(path: Path) -> bool:
+    if path.name == FOLDER and path.is_dir():
+        return all(map(_left_over, path.iterdir()))
+    return path.name == _LOCK or files.is_temporary(path) or path.name.startswith("epoch-0-step-0-")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a run's folder and hold it against other processes.
+
+    If no checkpoint is in it at the end, what was made for this is removed. Raises OutputError.
+    """
+    place = folder / FOLDER
+    made = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
+    removable = [place, *made]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+    with artifacts.only_one(place / _LOCK, str(folder)):
+        try:
+            files.sweep(folder)
+            files.sweep(place)
+            yield
+        finally:
+            if not _files(place):
+                with contextlib.suppress(OSError):
+                    (place / _LOCK).unlink()
+                    for path in removable:
+                        path.rmdir()
+
+
+def newest(folder: Path) -> Checkpoint:
+    """Return the newest valid checkpoint of a run's folder.
+
+    Raises CheckpointError where there is none.
+    """
+    config = artifacts.read_config(folder)
+    passed_over: list[str] = []
+    for path in reversed(_files(folder / FOLDER)):
+        try:
+            return _read(path, config)._replace(passed_over=tuple(passed_over))
+        except CheckpointError as error:
+            passed_over.append(str(error))
+    reasons = "; ".join(passed_over) or "there is no file"
+    raise CheckpointError(f"{folder / FOLDER} holds no checkpoint to continue from: {reasons}")
+
+
+def _read(path: Path, config: Config) -> Checkpoint:
+    """Read a checkpoint of a run with these settings. Raises CheckpointError."""
+    import numpy as np
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
+    actual, expected = hashlib.sha256(content).hexdigest(), _match(path)[3]
+    if actual != expected:
+        raise CheckpointError(f"{path} is damaged: SHA-256 {actual}, expected {expected}")
+    groups: dict[str, list[NDArray[Any]]] = {}
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            described = json.loads(str(arrays["json"]))
+            for name in arrays.files:
+                if name != "json":
+                    groups.setdefault(name.partition("/")[0], []).append(arrays[name])
+        version, settings = described.pop("version"), described.pop("config")
+        if (version, settings) != (__version__, config.as_dict()):
+            raise CheckpointError(f"{path} is another run's, or another version's")
+        return Checkpoint(
+            path,
+            config,
+            described["state"],
+            groups,
+            described["dynamics"],
+            described["seconds"],
+            (),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the paths that are named as checkpoints, the oldest first."""
+    paths = [path for path in folder.glob("epoch-*.npz") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: (int(_match(path)[1]), int(_match(path)[2]), path.name))
+
+
+def _match(path: Path) -> re.Match[str]:
+    match = _NAME.fullmatch(path.name)
+    assert match
+    return match

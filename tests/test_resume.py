@@ -1,0 +1,214 @@
+import csv
+import hashlib
+import platform
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Command, environment, started, wait_for, without_tensorflow
+
+from lstm_mnist import networks, study
+
+SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
+ARGUMENTS = (*SMALL, "--epochs=8")
+# Kills the process when a file whose name contains the first argument is written and not renamed.
+KILLED_BEFORE_RENAME = """
+import os, pathlib, signal, sys
+name, rename = sys.argv.pop(1), pathlib.Path.replace
+def replace(path, target):
+    if name in target.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+pathlib.Path.replace = replace
+from lstm_mnist.__main__ import main; sys.exit(main())
+"""
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return a table without the times, in which no two runs agree."""
+    with path.open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if "seconds" not in key}
+            for row in csv.DictReader(file)
+        ]
+
+
+def weights(path: Path) -> bytes:
+    return b"".join(array.tobytes() for array in networks.load(path).get_weights())
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert [path.name for path in sorted(one.iterdir())] == [
+        path.name for path in sorted(other.iterdir())
+    ]
+    assert (one / "config.json").read_text() == (other / "config.json").read_text()
+    for name in ("history.csv", "dynamics.csv"):
+        assert rows(one / name) == rows(other / name)
+    for name in ("best.keras", "final.keras"):
+        assert weights(one / name) == weights(other / name)
+    assert study.read_folder(one).best == study.read_folder(other).best
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoints/epoch-*"))
+
+
+def saved(folder: Path) -> list[str]:
+    """Return how far a run's checkpoints are, the oldest first."""
+    return [path.name[: -len("-.npz") - 64] for path in checkpoints(folder)]
+
+
+@pytest.fixture(scope="module")
+def killed(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed when a checkpoint was written and not yet renamed."""
+    cwd = tmp_path_factory.mktemp("killed")
+    finished = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_RENAME, "epoch-3-", *ARGUMENTS, "--output_dir=run"],
+        cwd=cwd,
+        env=environment(data_dir),
+        capture_output=True,
+        check=False,
+    )
+    assert finished.returncode == -signal.SIGKILL
+    assert saved(cwd / "run") == ["epoch-1-step-0", "epoch-2-step-0"]
+    assert list((cwd / "run").glob("checkpoints/.*epoch-3-*"))
+    return cwd / "run"
+
+
+def test_interrupted_run_ends_as_an_undisturbed_one(
+    killed: Path, command: Command, data_dir: Path, tmp_path: Path
+) -> None:
+    undisturbed = command(*ARGUMENTS, "--output_dir=one")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+
+    two = tmp_path / "two"
+    shutil.copytree(killed, two)
+    _, newest = checkpoints(two)
+    damage(newest, "truncated")
+    with started(data_dir, tmp_path, "--resume=two", "--units=4") as process:
+        wait_for(process, lambda: any(name > "epoch-3" for name in saved(two)))
+        second = without_tensorflow(tmp_path, "--resume=two")
+        holder = f"process {process.pid} on {platform.node()}"
+        assert second.stderr == f"lstm_mnist: two is in use by {holder}\n"
+        assert second.returncode == 7
+        process.terminate()
+        output, errors = process.communicate()
+    assert process.returncode == 143
+    assert "Continuing two at epoch 2, step 0\n" in output
+    passed_over, terminated = errors.splitlines()
+    assert re.fullmatch(
+        f"lstm_mnist: .*{newest.name} is damaged: SHA-256 [0-9a-f]+, expected [0-9a-f]+: "
+        "passed over",
+        passed_over,
+    )
+    assert terminated == (
+        "lstm_mnist: terminated: what was reached is saved; go on by "
+        "python -m lstm_mnist --resume=two"
+    )
+    assert not (two / "result.json").exists()
+    assert len(saved(two)) == 2
+    assert not list(two.glob("checkpoints/.*epoch-*"))
+
+    # The lock died with its process.
+    resumed = command(*ARGUMENTS, "--output_dir=two")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == ""
+    assert_same(tmp_path / "one", two)
+
+    again = without_tensorflow(tmp_path, *ARGUMENTS, "--output_dir=two")
+    assert again.returncode == 7
+    assert "--output_dir=two is not empty" in again.stderr
+
+
+def test_changed_flags_are_refused(killed: Path) -> None:
+    before = sorted(killed.rglob("*"))
+    changed = ("--units=5", "--variant=original", "--batch_size=1000", "--norecord_dynamics")
+    for where in ("--resume=run", "--output_dir=run"):
+        finished = without_tensorflow(killed.parent, where, *changed, "--epochs=8")
+        assert finished.returncode == 2
+        assert (
+            "run holds an unfinished run with other settings "
+            "(recurrent_activation is sigmoid, not hard_sigmoid; units is 4, not 5; "
+            "record_dynamics is True, not False)"
+        ) in finished.stderr
+        assert finished.stderr.count("\n") == 1
+    assert sorted(killed.rglob("*")) == before
+
+
+def damage(path: Path, kind: str) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "truncated":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "altered"])
+def test_damaged_checkpoints_are_an_error(killed: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(killed, tmp_path / "run")
+    for path in checkpoints(tmp_path / "run"):
+        damage(path, kind)
+    for where in ("--resume=run", "--output_dir=run"):
+        finished = without_tensorflow(tmp_path, where, *ARGUMENTS)
+        assert finished.returncode == 4
+        assert "run/checkpoints holds no checkpoint to continue from" in finished.stderr
+        assert finished.stderr.count("damaged: SHA-256") == 2
+        assert finished.stderr.count("\n") == 1
+    assert len(checkpoints(tmp_path / "run")) == 2
+
+
+def test_foreign_and_missing_checkpoints_are_an_error(killed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(killed, run)
+    settings = (run / "config.json").read_text()
+    (run / "config.json").write_text(settings.replace('"seed": 0', '"seed": 1'))
+    foreign = without_tensorflow(tmp_path, "--resume=run")
+    assert foreign.returncode == 4
+    assert foreign.stderr.count("is another run's") == 2
+    assert foreign.stderr.count("\n") == 1
+
+    (run / "config.json").write_text(settings)
+    for path in checkpoints(run):
+        path.unlink()
+    content = b"not an archive"
+    digest = hashlib.sha256(content).hexdigest()
+    (run / "checkpoints" / f"epoch-7-step-0-{digest}.npz").write_bytes(content)
+    not_ours = without_tensorflow(tmp_path, "--resume=run")
+    assert not_ours.returncode == 4
+    assert f"epoch-7-step-0-{digest}.npz is not a checkpoint" in not_ours.stderr
+    assert not_ours.stderr.count("\n") == 1
+
+    checkpoints(run)[0].unlink()
+    missing = without_tensorflow(tmp_path, "--resume=run")
+    assert missing.returncode == 4
+    assert "run/checkpoints holds no checkpoint to continue from: there is no" in missing.stderr
+
+
+@pytest.mark.slow
+def test_fifty_kills_change_nothing(command: Command, data_dir: Path, tmp_path: Path) -> None:
+    arguments = (*SMALL, "--epochs=400")
+    undisturbed = command(*arguments, "--output_dir=one")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    two = tmp_path / "two"
+    generator = random.Random(0)
+    for kill in range(50):
+        with started(data_dir, tmp_path, *arguments, "--output_dir=two") as process:
+            if kill % 2:  # at any moment from the start of the process
+                time.sleep(generator.uniform(0, 8))
+            else:  # while it trains
+                before = saved(two)
+                wait_for(process, lambda: saved(two) != before)  # noqa: B023
+                time.sleep(generator.uniform(0, 2))
+            assert process.poll() is None, process.communicate()
+            process.kill()
+    finished = command(*arguments, "--output_dir=two")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    assert_same(tmp_path / "one", two)
