@@ -185,7 +185,10 @@ def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str
     else:
         content[len(content) // 2] ^= 1
     record.write_bytes(content)
-    with pytest.raises(DataError, match=f"{copy}.*test split"):
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(
+        DataError, match=f"{copy}.*test split: .*{record.name} has SHA-256 {digest}"
+    ):
         data.load(str(copy))
 
 

@@ -13,8 +13,7 @@ from conftest import Command
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from lstm_mnist import comparison, config, data, inference, mistakes, networks, report, study
-from lstm_mnist.errors import DataError
+from lstm_mnist import comparison, config, data, inference, mistakes, report, study
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
 BROWSER_FLAGS = (
@@ -199,13 +198,6 @@ def test_mistakes_of_a_network() -> None:
     assert (found.most_confident[0].image == images[4]).all()
 
 
-def test_what_is_no_model_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "best.keras"
-    path.write_text("no model")
-    with pytest.raises(DataError, match=r"best\.keras is not a model"):
-        networks.load(path)
-
-
 def test_browser_shows_made_runs(visit: Visit, tmp_path: Path) -> None:
     groups = made_groups("document", "a_variant_with_a_very_long_name_of_one_word_" * 3)
     path = tmp_path / "page.html"
@@ -241,10 +233,6 @@ def test_reports_of_a_real_run(
     assert (finished.returncode, finished.stderr) == (0, "")
     figures = (tmp_path / "figures.html").read_text(encoding="utf-8")
     assert "The model of the best run, out, is not at hand" in figures
-
-    finished = command("compare", "--from=study.json", "--report=none/page.html")
-    assert finished.returncode == 7
-    assert finished.stderr.startswith("lstm_mnist: none/page.html cannot be written")
 
     browse = request.getfixturevalue("visit")
     assert "Most confidently wrong" in browse(tmp_path / "out" / "report.html")
