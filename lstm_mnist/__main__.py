@@ -13,6 +13,8 @@ COMMANDS = {
     "verify": "replay a recorded trace of the original script and compare every quantity",
     "compare": "train many runs, or take finished ones, and judge them by statistics",
     "check": "check the accuracies of finished runs against thresholds",
+    "predict": "name the digits in pictures of your own",
+    "serve": "serve a page on which to draw a digit and see the network read it",
 }
 DEFAULT_COMMAND = "train"
 BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it

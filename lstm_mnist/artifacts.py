@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from lstm_mnist.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    from numpy.typing import NDArray
 
     from lstm_mnist.training import Epoch, Score
 
@@ -52,6 +54,33 @@ def only_one(lock: Path, place: str) -> Iterator[None]:
         raise OutputError(f"{place} cannot be written: {error.strerror}") from error
     with held:
         yield
+
+
+def _nothing(path: Path) -> bool:
+    return False
+
+
+def check_folder(
+    path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing
+) -> None:
+    """Check, without leaving a trace, that a folder can be created or is empty and writable.
+
+    What `left_over` is true of does not count. Raises OutputError, which names the flag.
+    """
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"--{flag}={path}: {existing} is not a writable folder")
+    if existing == path and not all(map(left_over, path.iterdir())):
+        raise OutputError(f"--{flag}={path} is not empty: name another folder")
+
+
+def create_folder(path: Path, flag: str) -> None:
+    """Create a folder. Raises OutputError, which names the flag."""
+    check_folder(path, flag)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--{flag}={path} cannot be made: {error.strerror}") from error
 
 
 def check_file(path: Path) -> None:
@@ -116,6 +145,14 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_image(path: Path, image: "NDArray[np.float32]") -> None:
+    """Write an image [H, W] in [0, 1] as a picture of 8-bit grey levels."""
+    from PIL import Image
+
+    with _replacing(path) as temporary:
+        Image.fromarray((255 * image).round().astype("uint8")).save(temporary)
 
 
 def write_model(path: Path, model: "keras.Model") -> None:

@@ -13,6 +13,12 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class PictureError(UserError):
+    """A user's picture cannot be read, or shows no digit."""
+
+    exit_code = 2
+
+
 class DataError(UserError):
     """An input file (archive, prepared dataset, trace) is missing, unreadable or altered."""
 

@@ -38,11 +38,11 @@ def find(model: keras.Model, split: data.Split, *, most: int = 12) -> Mistakes:
 
     `model` maps images [B, 28, 28] to logits [B, 10].
     """
-    logits = training.predict(model, split.images).astype(np.float64)
+    probabilities = training.probabilities(training.predict(model, split.images))
     labels = split.labels.astype(int)
-    probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-    predicted = logits.argmax(axis=1)
-    confusion = np.zeros((logits.shape[1], logits.shape[1]), np.int64)
+    predicted = probabilities.argmax(axis=1)
+    classes = probabilities.shape[1]
+    confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)

@@ -18,6 +18,7 @@ from lstm_mnist.config import STEPS, Config
 from lstm_mnist.errors import DataError
 
 FEATURES, CLASSES = 28, 10
+SHIPPED_MODEL = Path(__file__).parent / "model" / "stable.keras"
 # The order of the weights of the script's network.
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias")
 

@@ -20,6 +20,8 @@ EVALUATION_BATCH_SIZE = 1_000
 # Between two executions Keras returns to Python, for callbacks, the progress bar and signals.
 MOST_STEPS_PER_EXECUTION = 25
 
+Probabilities = NDArray[np.float64]  # [..., 10]
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -220,6 +222,12 @@ def predict(model: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float
             for start in range(0, len(images), EVALUATION_BATCH_SIZE)
         ]
     )
+
+
+def probabilities(logits: NDArray[np.float32]) -> Probabilities:
+    """Return the softmax of logits [..., 10]."""
+    logits = logits.astype(np.float64)
+    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:

@@ -1,16 +1,32 @@
 import contextlib
+import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 
 from lstm_mnist import data
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +114,39 @@ def command(data_dir: Path, tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Browser:
+    """Chromium without a window."""
+
+    driver: Any
+
+    def resize(self, width: int) -> None:
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def widths(self) -> tuple[int, int]:
+        """Return the widths of the window and of the page, which is wider if it has to scroll."""
+        window, page = self.driver.execute_script(
+            "return [window.innerWidth, document.documentElement.scrollWidth]"
+        )
+        return window, page
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    driver_path = shutil.which("chromedriver")
+    if not (shutil.which("chromium") and driver_path):
+        pytest.skip("there is no chromium or no chromedriver: no browser opens the pages")
+    options = webdriver.ChromeOptions()
+    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(driver_path))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

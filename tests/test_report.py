@@ -2,30 +2,17 @@ import dataclasses
 import datetime
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from conftest import Browser, Command
 
 from lstm_mnist import comparison, config, data, inference, mistakes, report, study
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 Visit = Callable[[Path], str]
 
 
@@ -80,30 +67,20 @@ def external(page: str) -> list[str]:
     )
 
 
-@pytest.fixture(scope="session")
-def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+@pytest.fixture
+def visit(browser: Browser) -> Visit:
     """Opens a page in a browser, checks it at two widths and returns its text."""
-    driver_path = shutil.which("chromedriver")
-    if not (shutil.which("chromium") and driver_path):
-        pytest.skip("there is no chromium or no chromedriver: no browser opens the report")
-    options = webdriver.ChromeOptions()
-    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver: Any = webdriver.Chrome(options, Service(driver_path))
 
     def open_page(path: Path) -> str:
         for width in (1280, 390):
-            driver.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-            )
-            driver.get(path.as_uri())
-            assert driver.execute_script("return window.innerWidth") == width
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-        assert driver.get_log("browser") == []
+            browser.resize(width)
+            browser.driver.get(path.as_uri())
+            window, page = browser.widths()
+            assert page <= window == width
+        assert browser.driver.get_log("browser") == []
         events = [
-            json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
+            json.loads(entry["message"])["message"]
+            for entry in browser.driver.get_log("performance")
         ]
         requests = {
             event["params"]["requestId"]: event["params"]["request"]["url"]
@@ -115,12 +92,9 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
         assert {url.partition(":")[0] for url in requests.values()} <= {"file", "data"}
         failed = [event for event in events if event["method"] == "Network.loadingFailed"]
         assert not [event for event in failed if event["params"]["requestId"] in requests]
-        return str(driver.execute_script("return document.body.innerText"))
+        return str(browser.driver.execute_script("return document.body.innerText"))
 
-    try:
-        yield open_page
-    finally:
-        driver.quit()
+    return open_page
 
 
 def test_page_says_what_there_is_to_say() -> None:

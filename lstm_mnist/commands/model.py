@@ -1,0 +1,38 @@
+"""The flag that names the network which predict, serve and export take."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from lstm_mnist import artifacts
+from lstm_mnist.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "A .keras file, or the folder of a run, whose best.keras is taken. By default the network that "
+    "is part of the package.",
+)
+
+
+def path() -> Path | None:
+    """Return the file that --model names, None without it. Raises UsageError if there is none."""
+    if _MODEL.value is None:
+        return None
+    named = Path(_MODEL.value)
+    file = named / artifacts.BEST_MODEL if named.is_dir() else named
+    if not file.is_file():
+        raise UsageError(f"--model={named}: there is no file {file}")
+    return file
+
+
+def load() -> "keras.Model":
+    """Load the network. Raises UsageError and DataError."""
+    file = path()
+    from lstm_mnist import networks
+
+    return networks.load(file or networks.SHIPPED_MODEL)

@@ -1,0 +1,98 @@
+"""Name the digits in pictures of one's own."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from absl import flags
+
+from lstm_mnist import artifacts, runtime
+from lstm_mnist.commands import common, model
+from lstm_mnist.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from lstm_mnist.preparation import Pixels
+    from lstm_mnist.training import Probabilities
+
+_JSON = flags.DEFINE_bool(
+    "json", False, "Print a JSON list of objects with path, digit and probabilities instead."
+)
+_SHOW = flags.DEFINE_string(
+    "show", None, "New or empty folder for what the network sees of each picture: 28x28 pixels."
+)
+flags.adopt_module_key_flags(model)
+flags.declare_key_flag(common.DEVICE.name)
+flags.declare_key_flag(common.HELP.name)
+
+
+class _Picture(NamedTuple):
+    number: int  # from 1, among the arguments
+    path: str
+    image: "Pixels"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command on pictures: 0 if all of them could be read, else 2. Raises UserError."""
+    if not arguments:
+        raise UsageError("predict needs a picture: predict IMAGE ... [--flag=value ...]")
+    model.path()
+    if _SHOW.value:
+        artifacts.check_folder(Path(_SHOW.value), flag=_SHOW.name)
+    pictures = _read(arguments)
+    if _SHOW.value:
+        _write(Path(_SHOW.value), pictures, total=len(arguments))
+    predictions = _predict(pictures) if pictures else []
+    if _JSON.value:
+        print(json.dumps(list(map(_as_dict, pictures, predictions)), indent=2))
+    elif pictures:
+        print("\n".join([_HEADING, *map(_row, pictures, predictions)]))
+    return 0 if len(pictures) == len(arguments) else PictureError.exit_code
+
+
+def _read(paths: Sequence[str]) -> list[_Picture]:
+    """Read the pictures that can be read, and print a line for each that cannot."""
+    from lstm_mnist import preparation
+
+    pictures = []
+    for number, path in enumerate(paths, 1):
+        try:
+            pictures.append(_Picture(number, path, preparation.read(Path(path))))
+        except PictureError as error:
+            print(f"lstm_mnist: {path} {error}", file=sys.stderr)
+    return pictures
+
+
+def _write(folder: Path, pictures: Sequence[_Picture], total: int) -> None:
+    """Write what the network sees; the numbers tell pictures of the same name apart."""
+    artifacts.create_folder(folder, flag=_SHOW.name)
+    for number, path, image in pictures:
+        name = f"{number:0{len(str(total))}}-{Path(path).stem}.png"
+        artifacts.write_image(folder / name, image)
+
+
+def _predict(pictures: Sequence[_Picture]) -> "list[Probabilities]":
+    runtime.start(common.DEVICE.value, "keras")
+    import numpy as np
+
+    from lstm_mnist import training
+
+    images = np.stack([picture.image for picture in pictures])
+    return list(training.probabilities(training.predict(model.load(), images)))
+
+
+def _as_dict(picture: _Picture, probabilities: "Probabilities") -> dict[str, object]:
+    return {
+        "path": picture.path,
+        "digit": int(probabilities.argmax()),
+        "probabilities": probabilities.tolist(),
+    }
+
+
+_HEADING = "digit " + "".join(f"{f'% of {digit}':>8}" for digit in range(10)) + "  picture"
+
+
+def _row(picture: _Picture, probabilities: "Probabilities") -> str:
+    percent = "".join(f"{100 * probability:8.2f}" for probability in probabilities)
+    return f"{probabilities.argmax():5} {percent}  {picture.path}"

@@ -1,0 +1,61 @@
+"""Serve a page on which one draws a digit and sees the network read it row by row."""
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from lstm_mnist import runtime
+from lstm_mnist.commands import common, model
+from lstm_mnist.errors import UsageError
+
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to serve at; 0.0.0.0 lets other machines in."
+)
+_PORT = flags.DEFINE_integer(
+    "port", 8000, "Port to serve at; 0 takes a free one.", lower_bound=0, upper_bound=65_535
+)
+flags.adopt_module_key_flags(model)
+flags.declare_key_flag(common.DEVICE.name)
+flags.declare_key_flag(common.HELP.name)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command until it is interrupted or terminated. Raises UserError."""
+    common.refuse(arguments)
+    model.path()
+    with _listen(_HOST.value, _PORT.value) as listener:
+        runtime.start(common.DEVICE.value, "keras")
+        import waitress
+
+        from lstm_mnist import serving
+
+        server = waitress.create_server(
+            serving.application(model.load()),
+            sockets=[listener],
+            threads=1,  # a reading takes all cores
+            max_request_body_size=serving.MOST_BYTES,
+        )
+        # Waitress finishes what it is doing at a SystemExit as it does at a KeyboardInterrupt.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        print(f"Draw a digit at http://{_address(listener)} (Ctrl-C ends this)", flush=True)
+        server.run()
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind the address. Raises UsageError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(
+            f"--host={host} --port={port} cannot be served at ({error.strerror}): name another port"
+        ) from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
