@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "check the accuracies of finished runs against thresholds",
     "predict": "name the digits in pictures of your own",
     "serve": "serve a page on which to draw a digit and see the network read it",
+    "export": "write a network for other programs: SavedModel, LiteRT or ONNX",
 }
 DEFAULT_COMMAND = "train"
 BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it

@@ -104,7 +104,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file. Raises OutputError."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -141,7 +141,7 @@ def write_table(path: Path, values: Sequence[Any]) -> None:
 
 
 def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with _replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -151,13 +151,13 @@ def write_image(path: Path, image: "NDArray[np.float32]") -> None:
     """Write an image [H, W] in [0, 1] as a picture of 8-bit grey levels."""
     from PIL import Image
 
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         Image.fromarray((255 * image).round().astype("uint8")).save(temporary)
 
 
 def write_model(path: Path, model: "keras.Model") -> None:
     """Save a model in Keras' own format."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         model.save(temporary)
 
 
@@ -190,7 +190,7 @@ def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Replace a file as a whole. Raises OutputError where the file system refuses."""
     try:
         with files.replacing(path) as temporary:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +15,19 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}-")
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, then put what was written there in its place.
 
+    What is written is a file or a folder, in whose place no folder may be that holds anything.
     Where the file system refuses, which raises OSError, `path` is what it was before.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+    # A plain path, because TFDS' paths of ours cannot be searched.
+    temporary = Path(path.with_name(f".{uuid.uuid4().hex}-{path.name}"))
     try:
         yield temporary
-        _synchronise(temporary)
+        for part in (*temporary.rglob("*"), temporary):
+            _synchronise(part)
         temporary.replace(path)
         _synchronise(path.parent)
     finally:
+        shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
             temporary.unlink()
 

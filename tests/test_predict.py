@@ -174,6 +174,7 @@ def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
         side, centre = place(image)
         assert side == 20
         assert np.abs(np.array(centre) - 14).max() <= 0.51
+    correlations = []
     for image in dataset.test.images[:100]:
         large = Image.fromarray(np.round(255 * image)).resize((280, 280), Image.Resampling.BOX)
         strokes = np.pad(np.asarray(large) / 255, ((40, 5), (90, 3))).astype(np.float32)
@@ -181,7 +182,8 @@ def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
         side, centre = place(prepared)
         assert side == 20
         assert np.abs(np.array(centre) - 14).max() <= 0.51
-        assert np.abs(prepared - image).mean() < 0.05
+        correlations.append(np.corrcoef(prepared.ravel(), image.ravel())[0, 1])
+    assert np.median(correlations) > 0.95
 
 
 @pytest.mark.parametrize(("paper", "ink"), [(WHITE, BLACK), (BLACK, WHITE), (CLEAR, BLACK)])
