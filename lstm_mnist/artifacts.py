@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 DYNAMICS = "dynamics.csv"
+TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
 REPORT = "report.html"
 

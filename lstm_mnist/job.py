@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from lstm_mnist import artifacts, checkpoints, data, dynamics, networks, runtime, training
 from lstm_mnist.config import Config
 
@@ -17,6 +19,7 @@ def execute(
     device: dict[str, Any],
     on_epoch: Callable[[training.Run], None] | None = None,
     record_dynamics: bool = False,
+    tensorboard: bool = False,
     progress: bool = False,
     store: checkpoints.Store | None = None,
     start: checkpoints.Checkpoint | None = None,
@@ -64,11 +67,16 @@ def execute(
         if state.epochs:
             write_epochs(state.epochs)
             write_model(artifacts.BEST_MODEL, state.arrays["best"])
+    loggers = []
+    if tensorboard:
+        logs = folder / artifacts.TENSORBOARD
+        loggers.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
     run = training.run(
         config,
         dataset,
         on_epoch=keep,
         callbacks=recorders,
+        loggers=loggers,
         progress=progress,
         start=state,
         save=save,

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lstm_mnist.errors import PictureError
 
@@ -49,7 +49,7 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
                     image = Image.fromarray(np.asarray(image, np.float32) / 65535)
                 else:
                     image = image.convert("RGBA")
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError("is not a PNG, JPEG or GIF picture") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PictureError("has too many pixels: make it smaller") from error

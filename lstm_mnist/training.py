@@ -87,6 +87,7 @@ def run(
     *,
     on_epoch: Callable[[Run], None] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    loggers: Sequence[keras.callbacks.Callback] = (),
     progress: bool = False,
     start: State | None = None,
     save: Callable[[State], None] | None = None,
@@ -94,10 +95,12 @@ def run(
 ) -> Run:
     """Train a new network, or continue from `start`, and return the finished run.
 
-    `on_epoch` is given the run so far after each epoch; `progress` shows Keras' progress bar.
-    `save` is given the state that `start` takes: at the beginning, after each epoch, and as soon
-    as `stop_requested`, asked after every execution of steps, returns true. That ends the run by
-    KeyboardInterrupt. Raises DivergedError where a loss or a weight is not finite.
+    `on_epoch` is given the run so far after each epoch. `callbacks` are called before the state is
+    saved, `loggers` after it, who find the epoch's accuracies in their logs by Keras' names.
+    `progress` shows Keras' progress bar. `save` is given the state that `start` takes: at the
+    beginning, after each epoch, and as soon as `stop_requested`, asked after every execution of
+    steps, returns true. That ends the run by KeyboardInterrupt. Raises DivergedError where a loss
+    or a weight is not finite.
     """
     steps = len(dataset.train.labels) // config.batch_size
     model = compiled(networks.build(config), config, steps=steps)
@@ -126,7 +129,7 @@ def run(
             epochs=config.epochs,
             initial_epoch=epoch,
             steps=steps - record.step,
-            callbacks=[*bar, *callbacks, record],
+            callbacks=[*bar, *callbacks, record, *loggers],
             verbose="auto" if progress else 0,
         )
     return record.run
@@ -331,6 +334,12 @@ class _Record(keras.callbacks.Callback):
         if self.run.best is self.run.final:
             self._best = self.model.get_weights()
         self._keep()
+        logs |= {
+            "accuracy": scores["train"].percent / 100,
+            "val_accuracy": scores["validation"].percent / 100,
+            "val_loss": scores["validation"].loss,
+            "test_accuracy": scores["test"].percent / 100,
+        }
         if self._on_epoch:
             self._on_epoch(self.run)
 

@@ -47,8 +47,10 @@ def dataset(data_dir: Path) -> data.Dataset:
 
 def environment(data_dir: Path) -> dict[str, str]:
     """Return the environment in which another process finds this package and the dataset."""
+    inherited = dict(os.environ)
+    inherited.pop("TF_CPP_MIN_LOG_LEVEL", None)  # which tf2onnx sets when it is imported
     return {
-        **os.environ,
+        **inherited,
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "TFDS_DATA_DIR": str(data_dir),
     }

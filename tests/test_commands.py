@@ -9,8 +9,11 @@ from pathlib import Path
 import keras
 import pytest
 from conftest import Command, without_tensorflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from lstm_mnist import config, data, training, verification
+from lstm_mnist.__main__ import COMMANDS
 
 
 def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
@@ -115,9 +118,10 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     assert model.count_params() == 2 * layers + 2 * 4 * 10 + 10
 
 
-def test_recording_dynamics_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
+def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
     small = ("--units=4", "--batch_size=1000", "--epochs=2")
-    for arguments in (("--output_dir=plain",), ("--output_dir=recorded", "--record_dynamics")):
+    recording = ("--record_dynamics", "--tensorboard")
+    for arguments in (("--output_dir=plain",), ("--output_dir=recorded", *recording)):
         finished = command(*arguments, *small)
         assert finished.returncode == 0, finished.stderr
     plain, recorded = (
@@ -136,6 +140,19 @@ def test_recording_dynamics_changes_nothing_in_the_run(command: Command, tmp_pat
     for point in points:
         assert 0 < point["cell_mean"] < point["cell_max"] < 28
         assert point["gradient_norm"] > 0
+
+    _, _, history = results(tmp_path / "recorded")
+    for split, tag, name in (
+        ("train", "epoch_loss", "training_loss"),
+        ("train", "epoch_accuracy", "train_percent"),
+        ("train", "epoch_test_accuracy", "test_percent"),
+        ("validation", "epoch_accuracy", "validation_percent"),
+        ("validation", "epoch_loss", "validation_loss"),
+    ):
+        logs = EventAccumulator(str(tmp_path / "recorded" / "tensorboard" / split)).Reload()
+        scale = 100 if name.endswith("percent") else 1
+        logged = [scale * float(make_ndarray(event.tensor_proto)) for event in logs.Tensors(tag)]
+        assert logged == pytest.approx([float(row[name]) for row in history], rel=1e-6)
 
 
 def test_verify(command: Command, tmp_path: Path) -> None:
@@ -161,7 +178,7 @@ def test_verify_fails_on_an_altered_trace(command: Command, tmp_path: Path) -> N
 
 
 def test_help_does_not_import_tensorflow() -> None:
-    for command in ([], ["verify"], ["compare"], ["check"]):
+    for command in ([], *([name] for name in COMMANDS)):
         finished = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *command, "--help"],
             capture_output=True,
@@ -173,7 +190,8 @@ def test_help_does_not_import_tensorflow() -> None:
             assert f"<{'|'.join(config.NETWORKS)}>" in re.sub(r"\s", "", finished.stdout)
         imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
         assert "absl.flags" in imported
-        assert not {"tensorflow", "keras", "numpy", "scipy", "distributed"} & imported
+        late = {"tensorflow", "keras", "numpy", "scipy", "PIL", "distributed", "flask", "waitress"}
+        assert not late & imported
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -239,6 +257,17 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--from=full"], 3, "full is not a run's folder"),
         (["check"], 2, "check needs the folder of a run"),
         (["check", "file"], 3, "file is not a study file"),
+        (["predict"], 2, "predict needs a picture"),
+        (["predict", "a.png", "--model=none"], 2, "--model=none: there is no file none"),
+        (["predict", "a.png", "--model=full"], 2, "there is no file full/best.keras"),
+        (["predict", "a.png", "--show=full"], 7, "--show=full is not empty"),
+        (["serve", "full"], 2, "unexpected full"),
+        (["serve", "--port=70000"], 2, "--port=70000"),
+        (["serve", "--host=192.0.2.1"], 2, "--host=192.0.2.1 --port=8000 cannot be served at"),
+        (["export", "--format=pickle"], 2, "--format=pickle"),
+        (["export", "--format=onnx", "--output=net.pb"], 2, "ends with .onnx"),
+        (["export", "--output=full"], 7, "--output=full exists"),
+        (["export", "--output=none/net"], 7, "--output=none/net: there is no folder none"),
         (["--output_dir=file"], 7, "--output_dir=file: file is not a writable folder"),
         (["--output_dir=file/run"], 7, "--output_dir=file/run"),
         (["--output_dir=full"], 7, "--output_dir=full is not empty"),

@@ -63,7 +63,7 @@ def altered(split: data.Split, count: int) -> Iterator[tuple[Image.Image, str, i
         while np.linalg.norm(paper - ink) < 120:
             paper, ink = random.integers(0, 256, (2, 3))
         side = int(random.integers(28, 300))
-        resized = Image.fromarray(image).resize((side, side), random.integers(0, 4))
+        resized = Image.fromarray(image).resize((side, side), int(random.integers(0, 4)))
         strokes = np.clip(np.asarray(resized), 0, 1)[..., np.newaxis]
         pixels = paper * (1 - strokes) + ink * strokes
         name = preparation.FORMATS[random.integers(3)]
@@ -167,7 +167,7 @@ def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
         """Return the longer side of the digit and its centre of mass."""
         rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
         centre = [float(image.sum(axis=axis) @ np.arange(28) / image.sum()) for axis in (1, 0)]
-        return max(np.ptp(rows), np.ptp(columns)) + 1, centre
+        return int(max(np.ptp(rows), np.ptp(columns))) + 1, centre
 
     # What is said of MNIST in `preparation` is so.
     for image in dataset.test.images[:1000]:

@@ -38,6 +38,9 @@ _RECORD_DYNAMICS = flags.DEFINE_bool(
     False,
     "Write dynamics.csv: loss, gradient norm and cell state size every 25 steps.",
 )
+_TENSORBOARD = flags.DEFINE_bool(
+    "tensorboard", False, "Write logs for TensorBoard: losses, accuracies and weights by epoch."
+)
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir",
     None,
@@ -149,6 +152,7 @@ def _train(
             device=device,
             on_epoch=_print,
             record_dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
+            tensorboard=_TENSORBOARD.value,
             progress=common.progress(),
             store=store,
             start=start,
