@@ -19,10 +19,10 @@ KERAS_FORMATS = {"saved_model": "tf_saved_model", "litert": "litert", "onnx": "o
 def export(network: keras.Model, path: Path, form: str) -> None:
     """Write a network to a path that does not exist. Raises OutputError.
 
-    The time steps of "litert" and "onnx" are unrolled: LiteRT's own runtime has no operation for
-    TensorFlow's loop, and few others run ONNX's.
+    The time steps of "litert" are unrolled: Keras' loop over them needs operations of TensorFlow
+    that LiteRT's own runtime lacks.
     """
-    exported = network if form == "saved_model" else unrolled(network)
+    exported = unrolled(network) if form == "litert" else network
     exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports what has been called
     with artifacts.replacing(path) as temporary, warnings.catch_warnings():
         # Keras reads a NumPy name that is only deprecated, to mend tf2onnx.
