@@ -20,7 +20,7 @@ class PictureError(UserError):
 
 
 class DataError(UserError):
-    """An input file (archive, prepared dataset, trace) is missing, unreadable or altered."""
+    """An input file (archive, dataset, trace, network) is missing, unreadable or altered."""
 
     exit_code = 3
 

@@ -30,8 +30,8 @@ class Reader:
         recurrent = [layer for layer in network.layers if isinstance(layer, keras.layers.RNN)]
         if len(recurrent) != 1 or recurrent[0].input.shape[1] != STEPS:
             raise UsageError(
-                "only a network of one recurrent layer that reads 28 time steps in one direction "
-                "can be followed step by step"
+                "--model: only a network of one recurrent layer that reads 28 time steps in one "
+                "direction can be followed step by step"
             )
         (layer,), self._classifier = recurrent, network.get_layer("logits")
         self._steps = keras.Model(network.input, layer.input)
