@@ -263,7 +263,7 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["predict", "a.png", "--show=full"], 7, "--show=full is not empty"),
         (["serve", "full"], 2, "unexpected full"),
         (["serve", "--port=70000"], 2, "--port=70000"),
-        (["serve", "--host=192.0.2.1"], 2, "--host=192.0.2.1 --port=8000 cannot be served at"),
+        (["serve", "--host=192.0.2.1"], 2, "--host=192.0.2.1 --port=8000 cannot be taken"),
         (["export", "--format=pickle"], 2, "--format=pickle"),
         (["export", "--format=onnx", "--output=net.pb"], 2, "ends with .onnx"),
         (["export", "--output=full"], 7, "--output=full exists"),

@@ -52,7 +52,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise UsageError(
-            f"--host={host} --port={port} cannot be served at ({error.strerror}): name another port"
+            f"--host={host} --port={port} cannot be taken: name another ({error.strerror})"
         ) from error
 
 
