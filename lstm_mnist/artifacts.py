@@ -61,9 +61,7 @@ def _nothing(path: Path) -> bool:
     return False
 
 
-def check_folder(
-    path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing
-) -> None:
+def check_folder(path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing) -> None:
     """Check, without leaving a trace, that a folder can be created or is empty and writable.
 
     What `left_over` is true of does not count. Raises OutputError, which names the flag.
@@ -111,7 +109,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file. Raises OutputError."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 

@@ -11,7 +11,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,11 +122,7 @@ def check_new(folder: Path) -> None:
 
     What a process left that was killed before its run began does not count. Raises OutputError.
     """
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"--output_dir={folder}: {existing} is not a writable folder")
-    if existing == folder and not all(map(_left_over, folder.iterdir())):
-        raise OutputError(f"--output_dir={folder} is not empty: name another folder")
+    artifacts.check_folder(folder, "output_dir", left_over=_left_over)
 
 
 def _left_over(path: Path) -> bool:

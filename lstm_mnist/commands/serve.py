@@ -1,8 +1,6 @@
 """Serve a page on which one draws a digit and sees the network read it row by row."""
 
-import signal
 import socket
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -38,10 +36,8 @@ def main(arguments: Sequence[str]) -> int:
             threads=1,  # a reading takes all cores
             max_request_body_size=serving.MOST_BYTES,
         )
-        # Waitress finishes what it is doing at a SystemExit as it does at a KeyboardInterrupt.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         print(f"Draw a digit at http://{_address(listener)} (Ctrl-C ends this)", flush=True)
-        server.run()
+        server.run()  # until a signal raises KeyboardInterrupt, which it takes for the end
     return 0
 
 
