@@ -63,7 +63,7 @@ def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: dat
 @pytest.mark.parametrize("form", RUN)
 def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
     settings = config.variant("original", scan="columns", bidirectional=True, units=7)
-    model = networks.portable(networks.build(settings), settings)
+    model = networks.portable(networks.build(settings).get_weights(), settings)
     images = np.random.default_rng(1).uniform(size=(5, 28, 28)).astype(np.float32)
     path = tmp_path / NAMES[form]
     exporting.export(model, path, form)
@@ -81,7 +81,7 @@ def test_failed_export_leaves_nothing(
 
     monkeypatch.setattr(Path, "replace", refuse)
     settings = config.Config(units=2)
-    model = networks.portable(networks.build(settings), settings)
+    model = networks.portable(networks.build(settings).get_weights(), settings)
     with pytest.raises(OutputError, match="No space left"):
         exporting.export(model, tmp_path / NAMES[form], form)
     assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def drawing() -> bytes:
     ids=lambda settings: f"{settings.variant} {settings.cell}",
 )
 def test_reading_after_each_step(settings: config.Config) -> None:
-    network = networks.portable(networks.build(settings), settings)
+    network = networks.portable(networks.build(settings).get_weights(), settings)
     image = np.random.default_rng(1).uniform(size=(28, 28)).astype(np.float32)
     steps = image if settings.scan == "rows" else image.T
     found = reading.Reader(network).read(image)
@@ -95,7 +95,7 @@ def test_reading_after_each_step(settings: config.Config) -> None:
     [config.Config(bidirectional=True), config.Config(layers=2), config.Config(context=14)],
 )
 def test_networks_that_cannot_be_followed(settings: config.Config) -> None:
-    network = networks.portable(networks.build(settings), settings)
+    network = networks.portable(networks.build(settings).get_weights(), settings)
     with pytest.raises(UsageError, match="one recurrent layer"):
         reading.Reader(network)
 
