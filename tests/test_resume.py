@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import itertools
 import platform
 import random
 import re
@@ -13,10 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import Command, environment, started, wait_for, without_tensorflow
 
-from lstm_mnist import networks, study
+from lstm_mnist import checkpoints, config, data, job, networks, study
 
 SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
-ARGUMENTS = (*SMALL, "--epochs=8")
 # Kills the process when a file whose name contains the first argument is written and not renamed.
 KILLED_BEFORE_RENAME = """
 import os, pathlib, signal, sys
@@ -55,41 +55,35 @@ def assert_same(one: Path, other: Path) -> None:
     assert study.read_folder(one).best == study.read_folder(other).best
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoints/epoch-*"))
 
 
 def saved(folder: Path) -> list[str]:
     """Return how far a run's checkpoints are, the oldest first."""
-    return [path.name[: -len("-.npz") - 64] for path in checkpoints(folder)]
+    return [path.name[: -len("-.npz") - 64] for path in paths(folder)]
 
 
-@pytest.fixture(scope="module")
-def killed(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was killed when a checkpoint was written and not yet renamed."""
-    cwd = tmp_path_factory.mktemp("killed")
-    finished = subprocess.run(
-        [sys.executable, "-c", KILLED_BEFORE_RENAME, "epoch-3-", *ARGUMENTS, "--output_dir=run"],
-        cwd=cwd,
+def test_interrupted_run_ends_as_an_undisturbed_one(
+    command: Command, data_dir: Path, tmp_path: Path
+) -> None:
+    arguments = (*SMALL, "--epochs=8")
+    undisturbed = command(*arguments, "--output_dir=one")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+
+    two = tmp_path / "two"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_RENAME, "epoch-3-", *arguments, "--output_dir=two"],
+        cwd=tmp_path,
         env=environment(data_dir),
         capture_output=True,
         check=False,
     )
-    assert finished.returncode == -signal.SIGKILL
-    assert saved(cwd / "run") == ["epoch-1-step-0", "epoch-2-step-0"]
-    assert list((cwd / "run").glob("checkpoints/.*epoch-3-*"))
-    return cwd / "run"
+    assert killed.returncode == -signal.SIGKILL
+    assert saved(two) == ["epoch-1-step-0", "epoch-2-step-0"]
+    assert list(two.glob("checkpoints/.*epoch-3-*"))  # written, not renamed
 
-
-def test_interrupted_run_ends_as_an_undisturbed_one(
-    killed: Path, command: Command, data_dir: Path, tmp_path: Path
-) -> None:
-    undisturbed = command(*ARGUMENTS, "--output_dir=one")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-
-    two = tmp_path / "two"
-    shutil.copytree(killed, two)
-    _, newest = checkpoints(two)
+    _, newest = paths(two)
     damage(newest, "truncated")
     with started(data_dir, tmp_path, "--resume=two", "--units=4") as process:
         wait_for(process, lambda: any(name > "epoch-3" for name in saved(two)))
@@ -116,21 +110,42 @@ def test_interrupted_run_ends_as_an_undisturbed_one(
     assert not list(two.glob("checkpoints/.*epoch-*"))
 
     # The lock died with its process.
-    resumed = command(*ARGUMENTS, "--output_dir=two")
+    resumed = command(*arguments, "--output_dir=two")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stderr == ""
     assert_same(tmp_path / "one", two)
 
-    again = without_tensorflow(tmp_path, *ARGUMENTS, "--output_dir=two")
+    again = without_tensorflow(tmp_path, *arguments, "--output_dir=two")
     assert again.returncode == 7
     assert "--output_dir=two is not empty" in again.stderr
 
 
-def test_changed_flags_are_refused(killed: Path) -> None:
-    before = sorted(killed.rglob("*"))
-    changed = ("--units=5", "--variant=original", "--batch_size=1000", "--norecord_dynamics")
+@pytest.fixture(scope="module")
+def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on a few images that was asked to stop in its third epoch."""
+    folder = tmp_path_factory.mktemp("unfinished") / "run"
+    settings = config.Config(units=4, epochs=8)
+    few = data.Dataset(*(data.Split(images[:500], labels[:500]) for images, labels in dataset))
+    questions = itertools.count(1)
+    with checkpoints.held(folder), pytest.raises(KeyboardInterrupt):
+        job.execute(
+            settings,
+            few,
+            folder,
+            device={},
+            record_dynamics=True,
+            store=checkpoints.Store(folder, settings),
+            stop_requested=lambda: next(questions) == 9,
+        )
+    assert saved(folder) == ["epoch-2-step-0", "epoch-2-step-5"]
+    return folder
+
+
+def test_changed_flags_are_refused(unfinished: Path) -> None:
+    before = sorted(unfinished.rglob("*"))
+    changed = ("--units=5", "--variant=original", "--batch_size=100", "--norecord_dynamics")
     for where in ("--resume=run", "--output_dir=run"):
-        finished = without_tensorflow(killed.parent, where, *changed, "--epochs=8")
+        finished = without_tensorflow(unfinished.parent, where, *changed, "--epochs=8")
         assert finished.returncode == 2
         assert (
             "run holds an unfinished run with other settings "
@@ -138,7 +153,7 @@ def test_changed_flags_are_refused(killed: Path) -> None:
             "record_dynamics is True, not False)"
         ) in finished.stderr
         assert finished.stderr.count("\n") == 1
-    assert sorted(killed.rglob("*")) == before
+    assert sorted(unfinished.rglob("*")) == before
 
 
 def damage(path: Path, kind: str) -> None:
@@ -151,22 +166,24 @@ def damage(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "altered"])
-def test_damaged_checkpoints_are_an_error(killed: Path, tmp_path: Path, kind: str) -> None:
-    shutil.copytree(killed, tmp_path / "run")
-    for path in checkpoints(tmp_path / "run"):
+def test_damaged_checkpoints_are_an_error(unfinished: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(unfinished, tmp_path / "run")
+    for path in paths(tmp_path / "run"):
         damage(path, kind)
     for where in ("--resume=run", "--output_dir=run"):
-        finished = without_tensorflow(tmp_path, where, *ARGUMENTS)
+        finished = without_tensorflow(
+            tmp_path, where, "--units=4", "--epochs=8", "--record_dynamics"
+        )
         assert finished.returncode == 4
         assert "run/checkpoints holds no checkpoint to continue from" in finished.stderr
         assert finished.stderr.count("damaged: SHA-256") == 2
         assert finished.stderr.count("\n") == 1
-    assert len(checkpoints(tmp_path / "run")) == 2
+    assert len(paths(tmp_path / "run")) == 2
 
 
-def test_foreign_and_missing_checkpoints_are_an_error(killed: Path, tmp_path: Path) -> None:
+def test_foreign_and_missing_checkpoints_are_an_error(unfinished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(killed, run)
+    shutil.copytree(unfinished, run)
     settings = (run / "config.json").read_text()
     (run / "config.json").write_text(settings.replace('"seed": 0', '"seed": 1'))
     foreign = without_tensorflow(tmp_path, "--resume=run")
@@ -175,7 +192,7 @@ def test_foreign_and_missing_checkpoints_are_an_error(killed: Path, tmp_path: Pa
     assert foreign.stderr.count("\n") == 1
 
     (run / "config.json").write_text(settings)
-    for path in checkpoints(run):
+    for path in paths(run):
         path.unlink()
     content = b"not an archive"
     digest = hashlib.sha256(content).hexdigest()
@@ -185,7 +202,7 @@ def test_foreign_and_missing_checkpoints_are_an_error(killed: Path, tmp_path: Pa
     assert f"epoch-7-step-0-{digest}.npz is not a checkpoint" in not_ours.stderr
     assert not_ours.stderr.count("\n") == 1
 
-    checkpoints(run)[0].unlink()
+    paths(run)[0].unlink()
     missing = without_tensorflow(tmp_path, "--resume=run")
     assert missing.returncode == 4
     assert "run/checkpoints holds no checkpoint to continue from: there is no" in missing.stderr
