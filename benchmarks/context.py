@@ -29,6 +29,7 @@ def draw(runs: list[study.Run], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     sweep.plot(axes, sweep.finals(runs, "context"), "LSTM", "o")
+    axes.set_xticks([1, *range(4, config.STEPS + 1, 4)])
     axes.set_ylim(0, 100)
     sweep.finish(figure, axes, path, "rows that the network sees, the last ones")
 

@@ -78,7 +78,9 @@ def plot(axes: Any, accuracies: Mapping[Any, Sequence[float]], label: str, marke
 
 def finish(figure: Any, axes: Any, path: Path, xlabel: str) -> None:
     """Label the axes and save the picture."""
-    axes.axhline(comparison.REPORTED_TEST, linestyle="--", linewidth=0.8, color="grey")
+    reported = comparison.REPORTED_TEST
+    label = f"reported: {reported} %"
+    axes.axhline(reported, linestyle="--", linewidth=0.8, color="grey", label=label)
     axes.set(xlabel=xlabel, ylabel="test accuracy %")
     axes.grid(alpha=0.3)
     axes.legend()
