@@ -1,4 +1,4 @@
-"""Render the committed studies into the README and its pictures: `python -m benchmarks.study`.
+"""Render the committed studies into the READMEs and their pictures: `python -m benchmarks.study`.
 
 `lstm_mnist/results/*.json` are what `compare --save` wrote, `results/networks.json` what
 `python -m benchmarks.networks` did, and `results/collapse.csv` is the `dynamics.csv` of one run of
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import networks, record
 from lstm_mnist import artifacts, comparison, config, inference, pictures, study
 
-README = Path(__file__).parent.parent / "README.md"
+READMES = tuple(Path(__file__).parents[1] / name for name in ("README.md", "README.zh.md"))
 BEGIN = "<!-- Rendered by `python -m benchmarks.study`: {}. -->\n"
 END = "<!-- End of what is rendered. -->\n"
 STEPS_PER_EPOCH = 550
@@ -23,9 +23,11 @@ Groups = dict[str, list[study.Run]]
 
 
 def main() -> None:
-    """Write the README's table and the pictures anew."""
+    """Write the READMEs' tables and the pictures anew."""
     groups = committed()
-    artifacts.write_text(README, rendered(README.read_text(encoding="utf-8"), tables(groups)))
+    for readme in READMES:
+        text = rendered(readme.read_text(encoding="utf-8"), tables(groups))
+        artifacts.write_text(readme, text)
     finals = {
         name: [run.test_curve for run in runs]
         for name, runs in groups.items()
@@ -52,7 +54,7 @@ def committed() -> Groups:
 
 
 def rendered(readme: str, tables: Mapping[str, str]) -> str:
-    """Return the README with tables in their places."""
+    """Return a README with tables in their places."""
     for name, table in tables.items():
         begin = BEGIN.format(name)
         before, rest = readme.split(begin)
@@ -62,7 +64,7 @@ def rendered(readme: str, tables: Mapping[str, str]) -> str:
 
 
 def tables(groups: Groups) -> dict[str, str]:
-    """Return the README's tables by name, in Markdown."""
+    """Return the READMEs' tables by name, in Markdown."""
     return {"variants": table_of_variants(groups)}
 
 

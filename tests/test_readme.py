@@ -1,11 +1,21 @@
+import re
+from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from benchmarks import study
 
+SECTION = re.compile(r"^##+ ", re.MULTILINE)
+BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"`[^`\n]+`")
+FIGURE = re.compile(r"\d[\d,.]*(?:e-?\d+)?%?")
 
-def test_tables_are_rendered_from_the_data() -> None:
-    readme = study.README.read_text(encoding="utf-8")
-    assert study.rendered(readme, study.tables(study.committed())) == readme
+
+@pytest.mark.parametrize("readme", study.READMES, ids=lambda path: path.name)
+def test_tables_are_rendered_from_the_data(readme: Path) -> None:
+    text = readme.read_text(encoding="utf-8")
+    assert study.rendered(text, study.tables(study.committed())) == text
 
 
 def test_studied_groups_are_all_in_the_tables() -> None:
@@ -20,3 +30,19 @@ def test_studied_groups_are_all_in_the_tables() -> None:
             assert f"| `{network}` | " in tables["networks"]
         else:
             assert f"| `{variant}`, " in tables["variants"]
+
+
+def test_chinese_readme_has_the_commands_and_figures_of_the_english_one() -> None:
+    english, chinese = (SECTION.split(path.read_text(encoding="utf-8")) for path in study.READMES)
+    assert len(english) == len(chinese)
+    for ours, theirs in zip(english, chinese, strict=True):
+        title = ours.splitlines()[0]
+        assert BLOCK.findall(ours) == BLOCK.findall(theirs), title
+        ours, theirs = BLOCK.sub("", ours), BLOCK.sub("", theirs)
+        for pattern in (CODE, FIGURE):
+            counts = [
+                Counter(found.rstrip(".,") for found in pattern.findall(text))
+                for text in (ours, theirs)
+            ]
+            assert counts[0] == counts[1], f"{title}: {counts[0] - counts[1]}"
+            ours, theirs = pattern.sub("", ours), pattern.sub("", theirs)
