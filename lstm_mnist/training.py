@@ -117,9 +117,12 @@ def run(
     # The bar is named here because a default one would end its line after our callback printed.
     bar = [keras.callbacks.ProgbarLogger()] if progress else []
     while (epoch := len(record.run.epochs)) < config.epochs:
-        if record.step == steps:
-            record.on_epoch_begin(epoch)
-            record.on_epoch_end(epoch, model.get_metrics_result())
+        if record.step == steps:  # only its evaluation is left
+            ending = keras.callbacks.CallbackList([record, *loggers], model=model)
+            ending.on_train_begin()
+            ending.on_epoch_begin(epoch)
+            ending.on_epoch_end(epoch, model.get_metrics_result())
+            ending.on_train_end()
             continue
         # An epoch that is entered in its middle is a call of its own: Keras takes the same number
         # of steps from every epoch of a call.

@@ -4,7 +4,6 @@ import io
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import Browser, environment
+from conftest import Browser, started
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
@@ -30,24 +29,14 @@ STROKES = [(-70, -100), (140, 0), (-60, 100), (-25, 100)]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A started server, and its address."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "lstm_mnist", "serve", "--port=0"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout
-            said = process.stdout.readline()
-            found = re.fullmatch(
-                r"Draw a digit at (http://127\.0\.0\.1:\d+) \(Ctrl-C ends this\)\n", said
-            )
-            assert found, said
-            yield process, found[1]
-        finally:
-            process.kill()
+    with started(tmp_path, tmp_path, "serve", "--port=0") as process:
+        assert process.stdout
+        said = process.stdout.readline()
+        found = re.fullmatch(
+            r"Draw a digit at (http://127\.0\.0\.1:\d+) \(Ctrl-C ends this\)\n", said
+        )
+        assert found, said
+        yield process, found[1]
 
 
 def drawing() -> bytes:

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
@@ -59,16 +60,27 @@ def test_stopped_run_continues_as_if_it_had_not_been(few: data.Dataset, question
     settings = dataclasses.replace(SMALL, schedule="cosine")
     undisturbed = training.run(settings, few)
     states: list[training.State] = []
+    logged: list[tuple[int, float]] = []
+    logger = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logged.append((epoch, logs["val_accuracy"]))
+    )
     questions = itertools.count(1)
     with pytest.raises(KeyboardInterrupt):
         training.run(
-            settings, few, save=states.append, stop_requested=lambda: next(questions) == question
+            settings,
+            few,
+            loggers=[logger],
+            save=states.append,
+            stop_requested=lambda: next(questions) == question,
         )
     assert (len(states[-1].epochs), states[-1].step) == (
         (question - 1) // 5,
         (5, 10, 10, 10, 10)[(question - 1) % 5],
     )
-    continued = training.run(settings, few, start=states[-1], save=states.append)
+    continued = training.run(settings, few, loggers=[logger], start=states[-1], save=states.append)
+    assert logged == [
+        (epoch.number - 1, epoch.validation.percent / 100) for epoch in undisturbed.epochs
+    ]
     for name, value in networks.weights(undisturbed.model).items():
         assert np.array_equal(value, networks.weights(continued.model)[name])
     for expected, actual in zip(undisturbed.epochs, continued.epochs, strict=True):

@@ -152,7 +152,8 @@ def _train(
             device=device,
             on_epoch=_print,
             record_dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
-            tensorboard=_TENSORBOARD.value,
+            # A run that has logs goes on with them.
+            tensorboard=_TENSORBOARD.value or (folder / artifacts.TENSORBOARD).is_dir(),
             progress=common.progress(),
             store=store,
             start=start,
