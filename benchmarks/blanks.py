@@ -5,6 +5,7 @@ learning rate may suit one of them only: each is trained with a tenth of it as w
 """
 
 from pathlib import Path
+from statistics import mean
 
 from benchmarks import record, sweep
 from lstm_mnist import study
@@ -25,6 +26,20 @@ def main() -> None:
         for each in sweep.settings(cell=cell, learning_rate=rate, blanks=blanks)
     }
     draw(sweep.main(__doc__, NAME, runs), record.FOLDER / f"{NAME}.svg")
+
+
+def table(runs: list[study.Run]) -> str:
+    """Return the means in Markdown."""
+    lines = [
+        f"| learning rate | blank rows: {' | '.join(map(str, BLANKS))} |",
+        f"|---|{'--:|' * len(BLANKS)}",
+    ]
+    for cell, (label, _) in CELLS.items():
+        for rate in LEARNING_RATES:
+            accuracies = sweep.finals(runs, "blanks", cell=cell, learning_rate=rate)
+            means = " | ".join(f"{mean(accuracies[blanks]):.1f}" for blanks in BLANKS)
+            lines.append(f"| {label}, {rate} | {means} |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(runs: list[study.Run], path: Path) -> None:

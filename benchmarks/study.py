@@ -1,8 +1,8 @@
 """Render the committed studies into the READMEs and their pictures: `python -m benchmarks.study`.
 
-`lstm_mnist/results/*.json` are what `compare --save` wrote, `results/networks.json` what
-`python -m benchmarks.networks` did, and `results/collapse.csv` is the `dynamics.csv` of one run of
-`original`; nothing is measured here.
+`lstm_mnist/results/*.json` are what `compare --save` wrote, `results/blanks.json`,
+`results/context.json` and `results/networks.json` what the modules of these names did, and
+`results/collapse.csv` is the `dynamics.csv` of one run of `original`; nothing is measured here.
 """
 
 import csv
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import networks, record
+from benchmarks import blanks, context, networks, record, sweep
 from lstm_mnist import artifacts, comparison, config, inference, pictures, study
 
 READMES = tuple(Path(__file__).parents[1] / name for name in ("README.md", "README.zh.md"))
@@ -39,6 +39,9 @@ def main() -> None:
     # Outside a page the picture has no colour of text to take.
     framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
     artifacts.write_text(record.FOLDER / "finals.svg", framed)
+    for module in (blanks, context):
+        runs = study.read([sweep.path_of(module.NAME)])
+        module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
     draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
 
 
@@ -65,7 +68,10 @@ def rendered(readme: str, tables: Mapping[str, str]) -> str:
 
 def tables(groups: Groups) -> dict[str, str]:
     """Return the READMEs' tables by name, in Markdown."""
-    return {"variants": table_of_variants(groups)}
+    return {
+        "variants": table_of_variants(groups),
+        "blanks": blanks.table(study.read([sweep.path_of(blanks.NAME)])),
+    }
 
 
 def table_of_variants(groups: Groups) -> str:

@@ -83,5 +83,5 @@ def finish(figure: Any, axes: Any, path: Path, xlabel: str) -> None:
     axes.axhline(reported, linestyle="--", linewidth=0.8, color="grey", label=label)
     axes.set(xlabel=xlabel, ylabel="test accuracy %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path)
