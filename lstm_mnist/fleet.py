@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,17 +113,23 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
         with client:
             yield client
         return
-    with (
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
-            dashboard_address="127.0.0.1:0",  # any free port
-            silence_logs=logging.ERROR,  # it warns of every worker that is slow to end
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+    with contextlib.ExitStack() as stack:
+        # A terminal sends Ctrl-C to every process, but it is this one that ends the others. The
+        # threads that start them have the signal blocked, and so have they.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
+                    dashboard_address="127.0.0.1:0",  # any free port
+                    silence_logs=logging.ERROR,  # it warns of every worker that is slow to end
+                )
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        yield stack.enter_context(distributed.Client(cluster))
 
 
 @functools.cache  # TensorFlow takes its numbers of threads once per process
