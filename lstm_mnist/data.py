@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import itertools
+import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ SPLIT_SHA256 = {
 }
 # A decoded copy of the dataset in the data directory, which is faster to load and safe to delete.
 DECODED = "mnist-decoded.npz"
+# Beside it, the digests of the records. TFDS writes other bytes every time it prepares them.
+RECORDS = "mnist-records.json"
 VALIDATION_SIZE = 5_000  # `read_data_sets` holds out the first 5,000 training images
 
 
@@ -144,7 +147,17 @@ def _prepare(data_dir: Path, *, progress: bool) -> Any:
                     download_dir=unpacked,
                     download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
                 )
+            with files.replacing(data_dir / RECORDS) as temporary:
+                temporary.write_text(json.dumps(_digests(builder, "*"), indent=2) + "\n")
     return builder
+
+
+def _digests(builder: Any, split: str) -> dict[str, str]:
+    """Return the SHA-256 of the files of records of a split by their names."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(builder.data_path.glob(f"*-{split}.tfrecord*"))
+    }
 
 
 def _check_archives() -> None:
@@ -177,10 +190,12 @@ def _read_records(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[
     try:
         stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        # TFDS writes other bytes every time: no digest of a file can be expected.
+        expected: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):  # prepared by somebody else
+            expected = json.loads((builder.data_path.parents[1] / RECORDS).read_text())
         found = [
-            f"{path.name} has SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
-            for path in builder.data_path.glob(f"*-{split}.tfrecord*")
+            f"{name}: SHA-256 {actual}, expected {expected.get(name, 'one that is not known')}"
+            for name, actual in _digests(builder, split).items()
         ]
         reason = "; ".join((str(error).splitlines()[0], *found))
         raise _damaged(builder.data_path, f"{split} split: {reason}") from error

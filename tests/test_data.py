@@ -128,7 +128,7 @@ def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None
         assert process.returncode == 0, errors
         assert output == "55000\n"
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".mnist.lock", "mnist", data.DECODED]
+    assert left == [".mnist.lock", "mnist", data.DECODED, data.RECORDS]
 
 
 def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +180,7 @@ def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str
     copy = copy_of_records(data_dir, tmp_path)
     (record,) = copy.glob("mnist/*/mnist-test.tfrecord*")
     content = bytearray(record.read_bytes())
+    expected = hashlib.sha256(content).hexdigest()
     if damage == "truncated":
         del content[len(content) // 2 :]
     else:
@@ -187,8 +188,11 @@ def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str
     record.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     with pytest.raises(
-        DataError, match=f"{copy}.*test split: .*{record.name} has SHA-256 {digest}"
+        DataError, match=f"{copy}.*{record.name}: SHA-256 {digest}, expected {expected}"
     ):
+        data.load(str(copy))
+    (copy / data.RECORDS).unlink()
+    with pytest.raises(DataError, match=f"{digest}, expected one that is not known"):
         data.load(str(copy))
 
 
