@@ -34,12 +34,11 @@ def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list
     folder.mkdir(parents=True, exist_ok=True)
     paths = {folder / label: each for label, each in runs.items()}
     with fleet.only_one(folder):
-        missing = fleet.missing(paths)
-        finished = fleet.train(
-            missing, data_dir=arguments.data_dir, device="cpu", workers=runtime.cores()
-        )
-        for path in finished if missing else ():
-            print(f"{path}: {study.read_folder(path).final.percent('test'):.2f} %", flush=True)
+        if missing := fleet.missing(paths):
+            for path in fleet.train(
+                missing, data_dir=arguments.data_dir, device="cpu", workers=runtime.cores()
+            ):
+                print(f"{path}: {study.read_folder(path).final.percent('test'):.2f} %", flush=True)
     result = study.read(paths)
     study.write(path_of(name), result)
     return result
