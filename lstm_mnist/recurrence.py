@@ -6,6 +6,9 @@ Where the time goes, and what is done about it:
   split into shards, and each shard runs its whole loop on one inter-op thread, which is why
   `runtime.start` gives TensorFlow one inter-op thread per core and one intra-op thread.
 * Weight gradients are one product over all steps, made after the backward loop.
+* In training, XLA fuses the element-wise ops between two products. It does so within a loop: of
+  unrolled steps it computes every earlier step's gradient anew in each of the later ones. Without
+  training it is no faster, and would compile anew for every size of a batch.
 * An LSTM's bias is the weight of an input that is always 1, and the constants of a hard sigmoid are
   folded into the weights, so that a step is one product and a few element-wise ops.
 """
@@ -37,6 +40,7 @@ class _Cell(NamedTuple):
     """One time step. The first of its states, all [B, units], is the output h."""
 
     states: int
+    kept: int  # tensors [B, units] that the gradient needs
     columns: int  # of the weights, in units
     # (z, *states before, without h) -> (states after, what the gradient needs), z being [x, h] w.
     step: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
@@ -79,11 +83,11 @@ def _simple_cell() -> _Cell:
         s = tf.tanh(z)
         return (s,), (s,)
 
-    def gradient(kept: tuple[Tensor], ds: Tensor) -> tuple[Tensor, ...]:
+    def gradient(kept: Sequence[Tensor], ds: Tensor) -> tuple[Tensor, ...]:
         (s,) = kept
         return (_tanh_gradient(s, ds),)
 
-    return _Cell(1, 1, step, gradient)
+    return _Cell(1, 1, 1, step, gradient)
 
 
 def _lstm_cell(gate: _Gate) -> _Cell:
@@ -96,73 +100,103 @@ def _lstm_cell(gate: _Gate) -> _Cell:
         y = tf.tanh(c)
         return (o * y, c), (c_before, i, f, n, o, y)
 
-    def gradient(kept: tuple[Tensor, ...], dh: Tensor, dc: Tensor) -> tuple[Tensor, ...]:
+    def gradient(kept: Sequence[Tensor], dh: Tensor, dc: Tensor) -> tuple[Tensor, ...]:
         c, i, f, n, o, y = kept
         dc += _tanh_gradient(y, dh * o)
         di, df = gate.gradient(i, dc * n), gate.gradient(f, dc * c)
         dn, do = _tanh_gradient(n, dc * i), gate.gradient(o, dh * y)
         return tf.concat([di, df, dn, do], axis=1), dc * f
 
-    return _Cell(2, 4, step, gradient)
+    return _Cell(2, 6, 4, step, gradient)
 
 
 _CELLS = {"simple": _simple_cell()} | {name: _lstm_cell(gate) for name, gate in _GATES.items()}
 
 # Inlined, the shards' ops would be scheduled as one graph, and at times one after the other.
 _shard_function = tf.function(autograph=False, experimental_attributes={"_noinline": True})
+_fused_shard_function = tf.function(autograph=False, jit_compile=True)
+
+
+def _step(
+    cell: _Cell, w: Tensor, x: Tensor, h: Tensor, *others: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return the states after one step; [x, h] before it, and what its gradient needs besides."""
+    xh = tf.concat([x, h], axis=1)
+    states, kept = cell.step(tf.matmul(xh, w), *others)
+    return states, (xh, *kept)
 
 
 @_shard_function
 def _forward(
-    cell_name: str, record: bool, sequences: bool, w: Tensor, x: Tensor, *states: Tensor
-) -> tuple[list[Tensor], tuple[Tensor, ...], list[Any]]:
+    cell_name: str, sequences: bool, w: Tensor, x: Tensor, *states: Tensor
+) -> tuple[Tensor, ...]:
     """Run all steps: w [F + units, columns], x [B, T, F], states [B, units].
 
-    Returns the outputs [B, T, units] or nothing, the last states, and for every step [x, h] before
-    it with what its gradient needs, or nothing.
+    Returns the outputs [B, T, units] or nothing, and the last states.
     """
-    cell = _CELLS[cell_name]
-    outputs, steps = [], []
+    outputs = []
     for x_t in tf.unstack(x, axis=1):
-        h, *others = states
-        xh = tf.concat([x_t, h], axis=1)
-        states, kept = cell.step(tf.matmul(xh, w), *others)
-        if record:
-            steps.append((xh, kept))
-        if sequences:
-            outputs.append(states[0])
-    return [tf.stack(outputs, axis=1)] if sequences else [], states, steps
+        states, _ = _step(_CELLS[cell_name], w, x_t, *states)
+        outputs.append(states[0])
+    return (tf.stack(outputs, axis=1), *states) if sequences else states
 
 
-@_shard_function
+@_fused_shard_function
+def _recording_forward(
+    cell_name: str, sequences: bool, w: Tensor, x: Tensor, *states: Tensor
+) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    """Do as `_forward`, and return besides what `_backward` needs, each [T, B, any]."""
+    cell = _CELLS[cell_name]
+    steps = x.shape[1]
+
+    def body(t: Tensor, states: Any, arrays: Any) -> Any:
+        (h, *others), kept = _step(cell, w, x[:, t], *states)
+        values = (*kept, h) if sequences else kept
+        arrays = tuple(array.write(t, value) for array, value in zip(arrays, values, strict=True))
+        return t + 1, (h, *others), arrays
+
+    arrays = tuple(tf.TensorArray(x.dtype, steps) for _ in range(1 + cell.kept + sequences))
+    _, states, arrays = tf.while_loop(
+        lambda t, *_: t < steps, body, (0, states, arrays), maximum_iterations=steps
+    )
+    *records, last = [array.stack() for array in arrays]
+    if sequences:
+        return (tf.transpose(last, [1, 0, 2]), *states), records
+    return states, [*records, last]
+
+
+@_fused_shard_function
 def _backward(
     cell_name: str,
-    steps: Sequence[Any],
+    records: Sequence[Tensor],
     w: Tensor,
     d_outputs: Sequence[Tensor],
     dh: Tensor,
     *d_others: Tensor,
-) -> tuple[list[Tensor], tuple[Tensor, ...], Tensor]:
-    """Return T times dz [B, columns], d first states without h, and dw, from d last states.
+) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    """Return dz [T, B, columns], d first states without h, and dw, from d last states.
 
     `d_outputs` is [B, T, units], or nothing.
     """
     cell = _CELLS[cell_name]
-    # Transposed once: a product with transpose_b=True takes twice as long at this size.
+    xh, *kept = records
+    steps = xh.shape[0]
     recurrent = tf.transpose(w[-dh.shape[1] :])
-    dhs = [output for outputs in d_outputs for output in tf.unstack(outputs, axis=1)]
-    dzs: list[Tensor] = []
-    for _, kept in reversed(steps):
-        if dzs:
-            dh = tf.matmul(dzs[-1], recurrent)
-        if dhs:
-            dh += dhs.pop()
-        dz, *rest = cell.gradient(kept, dh, *d_others)
-        d_others = tuple(rest)
-        dzs.append(dz)
-    dzs.reverse()
-    inputs = tf.concat([xh for xh, _ in steps], axis=0)
-    return dzs, d_others, tf.matmul(inputs, tf.concat(dzs, axis=0), transpose_a=True)
+
+    def body(t: Tensor, dh: Tensor, d_others: Any, dz: Any) -> Any:
+        dh = tf.add_n([dh, *(outputs[:, t] for outputs in d_outputs)])
+        dz_t, *d_others = cell.gradient([record[t] for record in kept], dh, *d_others)
+        return t - 1, tf.matmul(dz_t, recurrent), tuple(d_others), dz.write(t, dz_t)
+
+    *_, d_others, array = tf.while_loop(
+        lambda t, *_: t >= 0,
+        body,
+        (steps - 1, dh, d_others, tf.TensorArray(w.dtype, steps)),
+        maximum_iterations=steps,
+    )
+    dz = array.stack()
+    rows, d_rows = (tf.reshape(values, [-1, values.shape[-1]]) for values in (xh, dz))
+    return dz, d_others, tf.matmul(rows, d_rows, transpose_a=True)
 
 
 def _split(tensor: Tensor, shards: int) -> list[Tensor]:
@@ -197,37 +231,49 @@ def _recurrence(
 
     @tf.custom_gradient
     def run(w: Tensor, x: Tensor, *states: Tensor) -> tuple[Any, Callable[..., Any]]:
-        starts = split([x, *states])
+        w, *starts = _stopped((w, *split([x, *states])))
 
         def forward(record: bool) -> Any:
             with tf.experimental.function_executor_type(executor):
-                ends = [_forward(cell_name, record, sequences, w, *start) for start in starts]
-            return [(*outputs, *last) for outputs, last, _ in ends], [steps for *_, steps in ends]
+                if not record:
+                    return [_forward(cell_name, sequences, w, *start) for start in starts], []
+                ends = [_recording_forward(cell_name, sequences, w, *start) for start in starts]
+            results, records = zip(*ends, strict=True)
+            return results, _stopped(records)
 
         results, recorded = forward(record)
 
         def gradient(*d_results: Tensor) -> tuple[Tensor, ...]:
-            steps = recorded if record else forward(record=True)[1]
+            records = recorded if record else forward(record=True)[1]
             outputs = len(d_results) - len(states)
             with tf.experimental.function_executor_type(executor):
                 dzs, d_others, dws = zip(
                     *(
                         _backward(cell_name, shard, w, d[:outputs], *d[outputs:])
-                        for shard, d in zip(steps, split(d_results), strict=True)
+                        for shard, d in zip(records, split(d_results), strict=True)
                     ),
                     strict=True,
                 )
             # From here to dx and dh is outside the shards' functions, so that a graph drops it
             # where nobody asks for these two.
-            dz = tf.concat([tf.stack(shard, axis=1) for shard in dzs], axis=0)
-            dx = tf.tensordot(dz, w[:-units], [[2], [1]])
-            first_dh = tf.matmul(dz[:, 0], w[-units:], transpose_b=True)
+            dz = tf.concat(dzs, axis=1)
+            dx = tf.transpose(tf.tensordot(dz, w[:-units], [[2], [1]]), [1, 0, 2])
+            first_dh = tf.matmul(dz[0], w[-units:], transpose_b=True)
             return tf.add_n(dws), dx, first_dh, *_joined(d_others)
 
         return _joined(results), gradient
 
     results = run(w, x, *states)
     return results if sequences else (results[0], *results)
+
+
+def _stopped(tensors: Any) -> Any:
+    """Return a structure of tensors through which TensorFlow will not differentiate.
+
+    It would do so for gradients of gradients, which may be asked for later, and XLA cannot return
+    what they take.
+    """
+    return tf.nest.map_structure(tf.stop_gradient, tensors)
 
 
 def _joined(shards: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
