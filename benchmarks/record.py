@@ -1,4 +1,4 @@
-"""Where results are kept, and what is told with them."""
+"""Where results are kept, what is told with them, and how pictures are written."""
 
 import datetime
 import importlib.metadata
@@ -22,3 +22,11 @@ def circumstances(machine: dict[str, Any]) -> dict[str, Any]:
         },
         "git": runtime.git_state(),
     }
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a Matplotlib figure as SVG: the same bytes for the same figure."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata={"Date": None})

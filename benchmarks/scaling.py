@@ -118,7 +118,7 @@ def draw(seconds: dict[Point, dict[str, float]], path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds per epoch")
     panels[0].legend()
-    figure.savefig(path)
+    record.save(figure, path)
 
 
 if __name__ == "__main__":

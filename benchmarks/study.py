@@ -146,7 +146,7 @@ def draw_collapse(source: Path, path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[-1].legend()
     panels[-1].set_xlabel("epoch")
-    figure.savefig(path)
+    record.save(figure, path)
 
 
 if __name__ == "__main__":

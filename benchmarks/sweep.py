@@ -83,4 +83,4 @@ def finish(figure: Any, axes: Any, path: Path, xlabel: str) -> None:
     axes.set(xlabel=xlabel, ylabel="test accuracy %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path)
+    record.save(figure, path)
