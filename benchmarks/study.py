@@ -70,6 +70,7 @@ def tables(groups: Groups) -> dict[str, str]:
     """Return the READMEs' tables by name, in Markdown."""
     return {
         "variants": table_of_variants(groups),
+        "networks": table_of_networks(groups),
         "blanks": blanks.table(study.read([sweep.path_of(blanks.NAME)])),
     }
 
