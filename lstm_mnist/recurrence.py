@@ -1,4 +1,4 @@
-"""Recurrent layers that are fast on CPUs: plain TensorFlow ops and hand-written gradients.
+"""Recurrent layers that are fast on CPUs: their own loops, shards and hand-written gradients.
 
 Where the time goes, and what is done about it:
 
@@ -8,7 +8,8 @@ Where the time goes, and what is done about it:
 * Weight gradients are one product over all steps, made after the backward loop.
 * In training, XLA fuses the element-wise ops between two products. It does so within a loop: of
   unrolled steps it computes every earlier step's gradient anew in each of the later ones. Without
-  training it is no faster, and would compile anew for every size of a batch.
+  training it is no faster, and would compile anew for every size of a batch. At batches of
+  200 plain ops were faster, also in training; the script's have 100.
 * An LSTM's bias is the weight of an input that is always 1, and the constants of a hard sigmoid are
   folded into the weights, so that a step is one product and a few element-wise ops.
 """
