@@ -124,7 +124,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
                     threads_per_worker=1,
                     memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
                     dashboard_address="127.0.0.1:0",  # any free port
-                    silence_logs=logging.ERROR,  # it warns of every worker that is slow to end
+                    silence_logs=logging.CRITICAL,  # it tells of errors in its own closing
                 )
             )
         finally:
