@@ -8,8 +8,7 @@ Where the time goes, and what is done about it:
 * Weight gradients are one product over all steps, made after the backward loop.
 * In training, XLA fuses the element-wise ops between two products. It does so within a loop: of
   unrolled steps it computes every earlier step's gradient anew in each of the later ones. Without
-  training it is no faster, and would compile anew for every size of a batch. At batches of
-  200 plain ops were faster, also in training; the script's have 100.
+  training it is no faster, and would compile anew for every size of a batch.
 * An LSTM's bias is the weight of an input that is always 1, and the constants of a hard sigmoid are
   folded into the weights, so that a step is one product and a few element-wise ops.
 """
@@ -146,24 +145,30 @@ def _forward(
 def _recording_forward(
     cell_name: str, sequences: bool, w: Tensor, x: Tensor, *states: Tensor
 ) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
-    """Do as `_forward`, and return besides what `_backward` needs, each [T, B, any]."""
+    """Do as `_forward`, and return besides what `_backward` needs.
+
+    That is the inputs of the products [T, B, F + units], and all the rest [T, any, B, units] in
+    one tensor: into further ones of its shape XLA would copy their first zeros, and after copying
+    1 MB or more it goes on in a thread that all shards share.
+    """
     cell = _CELLS[cell_name]
-    steps = x.shape[1]
+    steps, recorded = x.shape[1], cell.kept + sequences
 
-    def body(t: Tensor, states: Any, arrays: Any) -> Any:
-        (h, *others), kept = _step(cell, w, x[:, t], *states)
-        values = (*kept, h) if sequences else kept
-        arrays = tuple(array.write(t, value) for array, value in zip(arrays, values, strict=True))
-        return t + 1, (h, *others), arrays
+    def body(t: Tensor, states: Any, inputs: Any, records: Any) -> Any:
+        (h, *others), (xh, *kept) = _step(cell, w, x[:, t], *states)
+        for k, value in enumerate([*kept, h][:recorded]):
+            records = records.write(recorded * t + k, value)
+        return t + 1, (h, *others), inputs.write(t, xh), records
 
-    arrays = tuple(tf.TensorArray(x.dtype, steps) for _ in range(1 + cell.kept + sequences))
-    _, states, arrays = tf.while_loop(
-        lambda t, *_: t < steps, body, (0, states, arrays), maximum_iterations=steps
+    arrays = [tf.TensorArray(x.dtype, size) for size in (steps, steps * recorded)]
+    _, states, *arrays = tf.while_loop(
+        lambda t, *_: t < steps, body, (0, states, *arrays), maximum_iterations=steps
     )
-    *records, last = [array.stack() for array in arrays]
+    inputs, records = (array.stack() for array in arrays)
+    records = tf.reshape(records, [steps, recorded, *states[0].shape])
     if sequences:
-        return (tf.transpose(last, [1, 0, 2]), *states), records
-    return states, [*records, last]
+        states = (tf.transpose(records[:, -1], [1, 0, 2]), *states)
+    return states, (inputs, records)
 
 
 @_fused_shard_function
@@ -180,13 +185,14 @@ def _backward(
     `d_outputs` is [B, T, units], or nothing.
     """
     cell = _CELLS[cell_name]
-    xh, *kept = records
-    steps = xh.shape[0]
+    inputs, kept = records
+    steps = inputs.shape[0]
     recurrent = tf.transpose(w[-dh.shape[1] :])
 
     def body(t: Tensor, dh: Tensor, d_others: Any, dz: Any) -> Any:
         dh = tf.add_n([dh, *(outputs[:, t] for outputs in d_outputs)])
-        dz_t, *d_others = cell.gradient([record[t] for record in kept], dh, *d_others)
+        kept_t = [kept[t, k] for k in range(cell.kept)]
+        dz_t, *d_others = cell.gradient(kept_t, dh, *d_others)
         return t - 1, tf.matmul(dz_t, recurrent), tuple(d_others), dz.write(t, dz_t)
 
     *_, d_others, array = tf.while_loop(
@@ -196,7 +202,7 @@ def _backward(
         maximum_iterations=steps,
     )
     dz = array.stack()
-    rows, d_rows = (tf.reshape(values, [-1, values.shape[-1]]) for values in (xh, dz))
+    rows, d_rows = (tf.reshape(values, [-1, values.shape[-1]]) for values in (inputs, dz))
     return dz, d_others, tf.matmul(rows, d_rows, transpose_a=True)
 
 
