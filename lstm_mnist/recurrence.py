@@ -97,17 +97,17 @@ def _lstm_cell(gate: _Gate) -> _Cell:
         zi, zf, zn, zo = tf.split(z, 4, axis=1)
         i, f, n, o = gate.function(zi), gate.function(zf), tf.tanh(zn), gate.function(zo)
         c_before, c = c, f * c + i * n
-        y = tf.tanh(c)
-        return (o * y, c), (c_before, i, f, n, o, y)
+        return (o * tf.tanh(c), c), (c_before, i, f, n, o)
 
     def gradient(kept: Sequence[Tensor], dh: Tensor, dc: Tensor) -> tuple[Tensor, ...]:
-        c, i, f, n, o, y = kept
+        c, i, f, n, o = kept
+        y = tf.tanh(f * c + i * n)  # keeping it would take longer
         dc += _tanh_gradient(y, dh * o)
         di, df = gate.gradient(i, dc * n), gate.gradient(f, dc * c)
         dn, do = _tanh_gradient(n, dc * i), gate.gradient(o, dh * y)
         return tf.concat([di, df, dn, do], axis=1), dc * f
 
-    return _Cell(2, 6, 4, step, gradient)
+    return _Cell(2, 5, 4, step, gradient)
 
 
 _CELLS = {"simple": _simple_cell()} | {name: _lstm_cell(gate) for name, gate in _GATES.items()}
