@@ -148,15 +148,15 @@ def _recording_forward(
     """Do as `_forward`, and return besides what `_backward` needs.
 
     That is the inputs of the products [T, B, F + units], and all the rest [T, any, B, units] in
-    one tensor: into further ones of its shape XLA would copy their first zeros, and after copying
-    1 MB or more it goes on in a thread that all shards share.
+    one tensor: XLA would fill further ones of its shape with a copy of its zeros, and after a copy
+    of 1 MB or more a shard goes on in a thread that it shares with the others.
     """
     cell = _CELLS[cell_name]
     steps, recorded = x.shape[1], cell.kept + sequences
 
     def body(t: Tensor, states: Any, inputs: Any, records: Any) -> Any:
         (h, *others), (xh, *kept) = _step(cell, w, x[:, t], *states)
-        for k, value in enumerate([*kept, h][:recorded]):
+        for k, value in enumerate([*kept, h] if sequences else kept):
             records = records.write(recorded * t + k, value)
         return t + 1, (h, *others), inputs.write(t, xh), records
 
