@@ -13,7 +13,7 @@ from typing import Any
 from lstm_mnist import data, runtime
 from lstm_mnist.config import Config
 
-ROUNDS, REPETITIONS = 7, 550  # steps of an epoch
+ROUNDS, REPETITIONS = 7, 550  # as many steps as an epoch has
 
 
 def main() -> None:
