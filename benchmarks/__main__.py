@@ -16,6 +16,7 @@ from benchmarks import contenders, floor, record
 from benchmarks.processes import Worker
 from lstm_mnist import artifacts, data, runtime
 from lstm_mnist.config import Config
+from lstm_mnist.recurrence import library
 
 LEAST_TEST_ACCURACY = 0.95  # less is not training
 
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=record.FOLDER)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", Config().kernel)
+    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     measured = measure(dataset, arguments.rounds)
     check_accuracy(measured)

@@ -9,6 +9,7 @@ from statistics import median
 from benchmarks import contenders, record
 from benchmarks.processes import Worker
 from lstm_mnist import artifacts, config, data, runtime
+from lstm_mnist.recurrence import library
 
 NETWORKS = ("rnn", "birnn", "deep_birnn", "lstm", "bilstm", "deep_lstm")
 PATH = record.FOLDER / "networks.json"
@@ -17,7 +18,7 @@ ROUNDS = 3
 
 def main() -> None:
     """Measure, and write the results."""
-    machine = runtime.start("cpu", config.Config().kernel)
+    machine = runtime.start("cpu", library.choose(config.Config().kernel))
     from lstm_mnist import networks
 
     dataset = data.load()

@@ -15,6 +15,7 @@ from benchmarks import contenders, record
 from benchmarks.processes import Worker
 from lstm_mnist import artifacts, data, runtime
 from lstm_mnist.config import Config
+from lstm_mnist.recurrence import library
 
 CONTENDERS = ("ours", "stock_keras")
 ROUNDS = 3
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=record.FOLDER)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", Config().kernel)
+    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     seconds: dict[Point, dict[str, float]] = {}
     for point in dict.fromkeys(point for points in POINTS.values() for point in points):

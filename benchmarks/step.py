@@ -12,6 +12,7 @@ from typing import Any
 
 from lstm_mnist import data, runtime
 from lstm_mnist.config import Config
+from lstm_mnist.recurrence import library
 
 ROUNDS, REPETITIONS = 7, 550  # as many steps as an epoch has
 
@@ -19,7 +20,7 @@ ROUNDS, REPETITIONS = 7, 550  # as many steps as an epoch has
 def main() -> None:
     """Measure every stage and print a table in Markdown."""
     config = Config()
-    runtime.start("cpu", config.kernel)
+    runtime.start("cpu", library.choose(config.kernel))
     stages = stages_of(config, data.load())
     milliseconds: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(ROUNDS):

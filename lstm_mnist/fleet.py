@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_mnist import artifacts, runtime, study
 from lstm_mnist.config import Config
 from lstm_mnist.errors import OutputError, UsageError, UserError
+from lstm_mnist.recurrence import library
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -142,7 +143,7 @@ def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
         number = int(distributed.get_worker().name)
         # Threads inherit this from the one that makes them: TensorFlow's from this one.
         os.sched_setaffinity(0, cores[number % len(cores) :: sharers])
-    return runtime.start(device, kernel)
+    return runtime.start(device, library.choose(kernel))
 
 
 @functools.cache  # TensorFlow would keep a copy for every run

@@ -4,8 +4,7 @@ The script's LSTM, and the simpler and larger networks from which the document d
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_mnist import recurrence
 from lstm_mnist.config import STEPS, Config
 from lstm_mnist.errors import DataError
+from lstm_mnist.recurrence import layers
 
 FEATURES, CLASSES = 28, 10
 SHIPPED_MODEL = Path(__file__).parent / "model" / "stable.keras"
@@ -82,11 +81,13 @@ def _recurrences(steps: Any, config: Config, *, backward: bool = False) -> Any:
     states: list[Any] = []
     for layer in range(config.layers):
         name = f"backward_{config.cell}" if backward else config.cell
-        initializers = _initializers(config.seed, layer, backward)
         # The outputs, [B, T, units] for a layer above, and the last states [B, units]: h, c or s.
-        steps, *states = _recurrent_layer(config, initializers)(
+        steps, *states = _recurrent_layer(
+            config,
             name=f"{name}_{layer + 1}" if config.layers > 1 else name,
             return_sequences=layer + 1 < config.layers,
+            inputs_gradient=layer > 0,  # the images are data
+            **_initializers(config.seed, layer, backward),
         )(steps)
     return states[0] if config.readout == "hidden" else states[-1]
 
@@ -100,32 +101,26 @@ def _initializers(seed: int, layer: int, backward: bool) -> dict[str, keras.Init
     }
 
 
-def _recurrent_layer(
-    config: Config, initializers: Mapping[str, keras.Initializer]
-) -> Callable[..., keras.Layer]:
-    """Return what makes a layer, given `name` and `return_sequences`.
-
-    The layer's outputs are those of Keras' `RNN(cell, return_state=True)`.
-    """
-    match config.kernel, config.cell:
-        case "fast", "lstm":
-            return functools.partial(
-                recurrence.FastLSTM,
-                config.units,
-                recurrent_activation=config.recurrent_activation,
-                **initializers,
+def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
+    """Return a layer whose outputs are those of Keras' with `return_state=True`."""
+    compiled = layers.choose(config.kernel) == "compiled"
+    if not compiled:  # which finds out by itself whether anybody asks for its inputs' gradient
+        del arguments["inputs_gradient"]
+    match compiled, config.cell:
+        case True, "lstm":
+            return layers.FastLSTM(
+                config.units, recurrent_activation=config.recurrent_activation, **arguments
             )
-        case "fast", _:
-            return functools.partial(recurrence.FastSimpleRNN, config.units, **initializers)
+        case True, _:
+            return layers.FastSimpleRNN(config.units, **arguments)
         case _, "lstm":
-            cell = keras.layers.LSTMCell(
+            return keras.layers.LSTM(
                 config.units,
                 recurrent_activation=GATE_ACTIVATIONS[config.recurrent_activation],
-                **initializers,
+                return_state=True,
+                **arguments,
             )
-        case _:
-            cell = keras.layers.SimpleRNNCell(config.units, use_bias=False, **initializers)
-    return functools.partial(keras.layers.RNN, cell, return_state=True)
+    return keras.layers.SimpleRNN(config.units, use_bias=False, return_state=True, **arguments)
 
 
 def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Model:

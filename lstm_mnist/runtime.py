@@ -26,9 +26,14 @@ def cores() -> int:
 def start(device: str, kernel: str) -> dict[str, Any]:
     """Import TensorFlow, set the device and threads of this process and describe them.
 
-    "auto" takes a GPU where TensorFlow finds one. Raises UsageError for "gpu" where it does not.
+    "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned:
+    beside the compiled one, TensorFlow's few operations are kept from giving other bits on
+    other machines. Raises UsageError for "gpu" where there is none.
     """
     _keep_freed_memory()
+    if kernel == "compiled":
+        # oneDNN computes by what the processor has.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of the very state it mends
     with _native_chatter():
         import tensorflow as tf
@@ -43,8 +48,8 @@ def start(device: str, kernel: str) -> dict[str, Any]:
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-        if kernel == "fast" and not gpus:
-            # The layer's shards take one core each; see `recurrence`.
+        if kernel == "compiled" and not gpus:
+            # An operation of one thread sums in the same order on any number of cores.
             tf.config.threading.set_inter_op_parallelism_threads(cores())
             tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.list_logical_devices()  # initialises the devices while native code is quiet

@@ -152,8 +152,6 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Made one program by XLA, the fast layer's shards would run one after the other.
-        jit_compile=False if config.kernel == "fast" else "auto",
         # A divisor, because Keras would take the steps beyond the epoch's end from the next one.
         steps_per_execution=math.gcd(steps, MOST_STEPS_PER_EXECUTION),
     )

@@ -2,13 +2,14 @@
 
 from lstm_mnist import data, runtime
 from lstm_mnist.config import Config
+from lstm_mnist.recurrence import library
 
 
 class Contender:
     """What `python -m lstm_mnist` does in an epoch, but for the held-out images."""
 
     def __init__(self, config: Config, dataset: data.Dataset) -> None:
-        runtime.start("cpu", config.kernel)
+        runtime.start("cpu", library.choose(config.kernel))
         from lstm_mnist import networks, training
 
         self._training = training

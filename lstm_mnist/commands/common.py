@@ -30,7 +30,8 @@ KERNEL = flags.DEFINE_enum(
     "kernel",
     config.Config().kernel,
     config.KERNELS,
-    "Code of the recurrent layer: ours or Keras' own; they are equal to float32 rounding.",
+    "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was built, on "
+    "CPUs. They are equal to float32 rounding.",
 )
 
 

@@ -12,6 +12,7 @@ from absl import flags
 from lstm_mnist import artifacts, checkpoints, comparison, config, runtime, signals, study
 from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.errors import DivergedError, UsageError
+from lstm_mnist.recurrence import library
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
@@ -136,7 +137,7 @@ def _train(
     settings = start.config if start else asked
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
-    device = runtime.start(common.DEVICE.value, settings.kernel)
+    device = runtime.start(common.DEVICE.value, library.choose(settings.kernel))
     from lstm_mnist import data, job
 
     dataset = data.load(data_dir, progress=common.progress())

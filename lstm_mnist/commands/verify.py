@@ -10,6 +10,7 @@ from absl import flags
 from lstm_mnist import runtime
 from lstm_mnist.commands import common
 from lstm_mnist.errors import UsageError
+from lstm_mnist.recurrence import library
 
 if TYPE_CHECKING:
     from lstm_mnist.verification import Check
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     for file in () if _TRACE.value is None else _trace_files(Path(_TRACE.value)):
         if not file.is_file():
             raise UsageError(f"--trace={_TRACE.value}: there is no file {file}")
-    runtime.start(common.DEVICE.value, common.KERNEL.value)
+    runtime.start(common.DEVICE.value, library.choose(common.KERNEL.value))
     from lstm_mnist import data, verification
 
     trace = verification.load_trace(Path(_TRACE.value or verification.SHIPPED_TRACE))

@@ -1,0 +1,1 @@
+"""The recurrent layers with a compiled kernel; README.md beside this file says how it is made."""

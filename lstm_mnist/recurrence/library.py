@@ -1,0 +1,79 @@
+"""The compiled kernel's library: which build of it this processor runs, and its arithmetic."""
+
+import contextlib
+import importlib.machinery
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+from lstm_mnist.errors import UsageError
+
+# Changes whenever the bits of a run's results do: another order of sums, approximation, optimizer
+# or initial weight. tests/test_arithmetic.py holds the kernel's bits to it.
+VERSION = 1
+
+
+class Build(NamedTuple):
+    """A build of the kernel, and what its processor has, as Linux names it."""
+
+    name: str
+    features: frozenset[str]
+    # Without a fused multiply-add, each of a product's sums is rounded once more.
+    fused: bool
+
+
+# Of the levels of x86-64, the best first; elsewhere there is one build.
+BUILDS = {
+    "x86_64": (
+        Build("v4", frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}), True),
+        Build("v3", frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}), True),
+        Build("v1", frozenset(), False),
+    ),
+}
+_OTHER = (Build("generic", frozenset(), platform.machine() in ("aarch64", "arm64")),)
+
+
+def path(build: Build) -> Path:
+    """Return where a build's library is, if it was made."""
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    return Path(__file__).parent / f"_kernel_{build.name}{suffix}"
+
+
+def best(features: frozenset[str] | None = None) -> Build | None:
+    """Return the best build that was made for this processor, or None.
+
+    `features` stands in for those of the processor.
+    """
+    features = processor_features() if features is None else features
+    builds = BUILDS.get(platform.machine(), _OTHER)
+    usable = (build for build in builds if build.features <= features and path(build).exists())
+    return next(usable, None)
+
+
+def choose(kernel: str) -> str:
+    """Return which kernel of "compiled" and "keras" computes on the CPU, given a --kernel.
+
+    Raises UsageError for "compiled" where there is none.
+    """
+    if kernel == "compiled" and best() is None:
+        raise UsageError(
+            "--kernel=compiled: the compiled kernel was not built; install a C++ compiler and run "
+            "`pip install --no-deps --editable .`, or take --kernel=keras"
+        )
+    return "keras" if kernel == "keras" or best() is None else "compiled"
+
+
+def processor_features() -> frozenset[str]:
+    """Return the names that Linux gives to the processor's features; elsewhere none."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                return frozenset(value.split())
+    return frozenset()
+
+
+def arithmetic(kernel: str) -> str:
+    """Return the name of what decides a run's bits, given a seed: kernel "compiled" or "keras"."""
+    build = best() if kernel == "compiled" else None
+    return f"{kernel}-{VERSION}{'' if build is None or build.fused else '-unfused'}"

@@ -1,0 +1,116 @@
+// Threads that wait for work, and the memory that they work in.
+
+#ifndef LSTM_MNIST_THREADS_H_
+#define LSTM_MNIST_THREADS_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+// Makes underflow give 0, in every thread alike and as in TensorFlow's own: subnormal numbers are
+// slow, and bits must not depend on the thread.
+class FlushDenormals {
+ public:
+  FlushDenormals() { set(before_ | FLUSH); }
+  ~FlushDenormals() { set(before_); }
+
+ private:
+#if defined(__x86_64__)
+  static constexpr unsigned FLUSH = 0x8040;  // results, and operands
+  static unsigned get() { return _mm_getcsr(); }
+  static void set(unsigned value) { _mm_setcsr(value); }
+  const unsigned before_ = get();
+#elif defined(__aarch64__)
+  static constexpr uint64_t FLUSH = uint64_t{1} << 24;
+  static uint64_t get() {
+    uint64_t value;
+    asm volatile("mrs %0, fpcr" : "=r"(value));
+    return value;
+  }
+  static void set(uint64_t value) { asm volatile("msr fpcr, %0" : : "r"(value)); }
+  const uint64_t before_ = get();
+#else
+  static constexpr int FLUSH = 0;
+  static void set(int) {}
+  const int before_ = 0;
+#endif
+};
+
+// All threads of the process, and their memory; both are kept until it ends.
+class Pool {
+ public:
+  std::mutex turn;  // to be held by who uses the pool
+
+  // Call body(thread) for threads 0 to `threads` - 1, the caller being thread 0.
+  void run(int threads, const std::function<void(int)>& body) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (; workers_ < threads - 1; ++workers_)
+        std::thread(&Pool::work, this, workers_ + 1, round_).detach();
+      body_ = &body;
+      threads_ = threads;
+      unfinished_ = workers_;
+      ++round_;
+    }
+    begin_.notify_all();
+    call(body, 0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    end_.wait(lock, [this] { return unfinished_ == 0; });
+  }
+
+  // Return the buffers `first` to `first + count` - 1, of at least so many floats each, whose
+  // content is that of an earlier call.
+  std::vector<float*> buffers(long count, long floats, long first = 0) {
+    constexpr uintptr_t LINE = 64;
+    std::vector<float*> aligned;
+    if (static_cast<long>(memory_.size()) < first + count) memory_.resize(first + count);
+    for (long number = first; number < first + count; ++number) {
+      std::vector<float>& buffer = memory_[number];
+      const size_t size = floats + LINE / sizeof(float);
+      if (buffer.size() < size) buffer = std::vector<float>(size);
+      const auto address = reinterpret_cast<uintptr_t>(buffer.data());
+      aligned.push_back(reinterpret_cast<float*>((address + LINE - 1) / LINE * LINE));
+    }
+    return aligned;
+  }
+
+ private:
+  static void call(const std::function<void(int)>& body, int thread) {
+    const FlushDenormals flush;
+    body(thread);
+  }
+
+  void work(int thread, long round) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      begin_.wait(lock, [&] { return round_ != round; });
+      round = round_;
+      if (thread < threads_) {
+        lock.unlock();
+        call(*body_, thread);
+        lock.lock();
+      }
+      if (--unfinished_ == 0) end_.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable begin_, end_;
+  const std::function<void(int)>* body_ = nullptr;
+  int workers_ = 0, threads_ = 0, unfinished_ = 0;
+  long round_ = 0;
+  std::vector<std::vector<float>> memory_;
+};
+
+}  // namespace
+
+#endif  // LSTM_MNIST_THREADS_H_

@@ -1,0 +1,34 @@
+"""Builds the compiled kernel, once for each level of x86-64, where there is a C++ compiler."""
+
+import platform
+
+from setuptools import Extension, setup
+
+FOLDER = "lstm_mnist/recurrence"
+MACHINE = platform.machine()
+BUILDS = ("v4", "v3", "v1") if MACHINE == "x86_64" else ("generic",)
+
+
+def build(name: str) -> Extension:
+    """Return a build of the kernel; `recurrence/library.py` chooses one when a process starts."""
+    level = {"v1": "x86-64"}.get(name, f"x86-64-{name}")
+    return Extension(
+        f"{FOLDER.replace('/', '.')}._kernel_{name}",
+        [f"{FOLDER}/operations.cpp"],
+        depends=[f"{FOLDER}/{header}.h" for header in ("kernel", "products", "threads")],
+        extra_compile_args=[
+            *("-std=c++17", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"),
+            # A multiplication and an addition are fused where the source says so, and nowhere else.
+            "-ffp-contract=off",
+            "-g0",
+            *([f"-march={level}"] if MACHINE == "x86_64" else []),
+        ],
+        extra_link_args=["-pthread"],
+        language="c++",
+        optional=True,  # without a compiler, Keras' own layers are taken
+    )
+
+
+setup(
+    ext_modules=[build(name) for name in BUILDS], options={"build_ext": {"parallel": len(BUILDS)}}
+)
