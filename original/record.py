@@ -224,8 +224,7 @@ class _Observer:
         self._record("first_batch/gradient", gradients)
 
     def _record(self, group: str, values: list[Any]) -> None:
-        """Keep copies, since a variable that is fetched may share its memory with the result."""
-        by_name = {_WEIGHTS_BY_SHAPE[value.shape]: value.copy() for value in values}
+        by_name = {_WEIGHTS_BY_SHAPE[value.shape]: value for value in values}
         for name in _WEIGHTS_BY_SHAPE.values():
             self.arrays[f"{group}/{name}"] = by_name[name]
 
@@ -269,9 +268,10 @@ def tensorflow() -> Any:
     warnings.simplefilter("ignore", FutureWarning)  # of TensorFlow 1 under this NumPy
     try:
         import tensorflow as tf
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # TypeError under a later protobuf
+        reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"TensorFlow 1 cannot be imported ({error}): install original/requirements.txt"
+            f"TensorFlow 1 cannot be imported ({reason}): install original/requirements.txt"
         ) from error
     if re.match(r"1\.1[345]\.", tf.__version__) is None:
         raise UsageError(
@@ -407,6 +407,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RecorderError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"the file system refuses: {error}", file=sys.stderr)
+        return UsageError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0

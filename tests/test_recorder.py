@@ -1,7 +1,9 @@
 """The recorder of the original script, where it does not need TensorFlow 1."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -31,7 +33,7 @@ final_state = [hidden, tf.tanh(hidden)]
 dense = tf.get_variable("dense", [100, 10])
 prediction = tf.matmul(final_state[1], dense) + tf.get_variable("dense_bias", [10])
 loss = tf.losses.softmax_cross_entropy(y, prediction)
-train = tf.train.AdamOptimizer(0.01).minimize(loss)
+train = tf.train.AdamOptimizer(learning_rate=1e-2).minimize(loss)
 hits = tf.cast(tf.equal(tf.argmax(prediction, 1), tf.argmax(y, 1)), tf.float32)
 accuracy = tf.reduce_mean(hits)
 
@@ -338,6 +340,18 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["good"]
     record.write({good: b"after"})
     assert good.read_bytes() == b"after"
+
+
+def test_full_disk_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(flags: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(record, "_record", full)
+    arguments = [f"--document={tmp_path}", f"--runs={tmp_path / 'runs.json'}"]
+    assert record.main(arguments) == 2
+    assert capsys.readouterr().err.endswith("No space left on device\n")
 
 
 def test_altered_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
