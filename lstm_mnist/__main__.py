@@ -1,12 +1,15 @@
 """Entry point: `python -m lstm_mnist [COMMAND] [--flag=value ...]`."""
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from lstm_mnist import signals
-from lstm_mnist.errors import UsageError, UserError
+from lstm_mnist.errors import OutputError, UsageError, UserError
 
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",
@@ -19,27 +22,47 @@ COMMANDS = {
 }
 DEFAULT_COMMAND = "train"
 BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it
+# Why a write to standard output fails: unlike an error of a file, it has no file name.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     # First of all: to the first process of a container, a signal without a handler is none.
     signals.install()
+    message = ""
     try:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed")
         with signals.raising():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
             sys.stdout.flush()
-        return code
     except UserError as error:
-        print(f"lstm_mnist: {error}", file=sys.stderr)
-        return error.exit_code
+        code, message = error.exit_code, str(error)
     except KeyboardInterrupt as interrupt:
         number = signals.received()
-        print(": ".join(("lstm_mnist", signals.NAMES[number], *interrupt.args)), file=sys.stderr)
-        return 128 + number
+        code, message = 128 + number, ": ".join((signals.NAMES[number], *interrupt.args))
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        code = OutputError.exit_code
+        message = f"standard output cannot be written: {error.strerror}"
+    if message and sys.stderr:
+        with contextlib.suppress(OSError):
+            print(f"lstm_mnist: {message}", file=sys.stderr)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        _end(stream)
+    return code
+
+
+def _end(stream: TextIO) -> None:
+    """Flush a stream. What cannot be written is dropped: Python would end with code 120."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: list[str]) -> int:

@@ -131,7 +131,7 @@ def read_config(folder: Path) -> Config:
 
 def write_history(path: Path, epochs: Sequence["Epoch"]) -> None:
     """Write one CSV row per epoch."""
-    _write_rows(path, [_flat(epoch_as_dict(epoch)) for epoch in epochs])
+    _write_rows(path, [flat(epoch_as_dict(epoch)) for epoch in epochs])
 
 
 def write_table(path: Path, values: Sequence[Any]) -> None:
@@ -177,15 +177,15 @@ def _score_as_dict(score: "Score") -> dict[str, Any]:
     return dataclasses.asdict(score) | {"percent": score.percent}
 
 
-def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
+def flat(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping of mappings as one, joining the keys by underscores."""
-    flat: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):
-            flat |= {f"{key}_{inner}": innermost for inner, innermost in item.items()}
+            joined |= {f"{key}_{inner}": innermost for inner, innermost in item.items()}
         else:
-            flat[key] = item
-    return flat
+            joined[key] = item
+    return joined
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
 """An accuracy regression gate: thresholds that a run's accuracies must reach."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator, Sequence
 
-from lstm_mnist.errors import AccuracyError
+from lstm_mnist.errors import AccuracyError, OutputError
+from lstm_mnist.evidence import TOTALS, percent
 
 EPOCHS = ("best", "final")
 
@@ -23,20 +26,49 @@ class Gate:
         """Return whether there is a threshold to reach."""
         return (self.min_train_accuracy, self.min_test_accuracy) != (None, None)
 
-    def check(self, name: str, *, train: float, test: float) -> None:
-        """Check accuracies in percent. Raises AccuracyError with the first that fails."""
-        if test > self.max_test_accuracy or test == 100:
-            raise AccuracyError(
-                f"{name}: test accuracy {test:.2f} % of the {self.epoch} epoch is too good to be "
-                f"true (more than --max_test_accuracy={self.max_test_accuracy:g}): look for leaked "
-                "labels"
+    def failures(self, name: str, *, train: int, test: int) -> list[str]:
+        """Return what numbers of correct images fail; nothing if they pass."""
+        found = []
+        # Negated, so that what cannot be compared, a NaN, fails.
+        if not percent("test", test) <= self.max_test_accuracy or test == TOTALS["test"]:
+            found.append(
+                f"{name}: test accuracy {accuracy('test', test)} of the {self.epoch} epoch is too "
+                f"good to be true (more than --max_test_accuracy={shortest(self.max_test_accuracy)}"
+                " or all of them): look for leaked labels"
             )
-        for split, accuracy, least in (
+        for split, correct, least in (
             ("train", train, self.min_train_accuracy),
             ("test", test, self.min_test_accuracy),
         ):
-            if least is not None and accuracy < least:
-                raise AccuracyError(
-                    f"{name}: {split} accuracy {accuracy:.2f} % of the {self.epoch} epoch is below "
-                    f"--min_{split}_accuracy={least:g}"
+            if least is not None and not percent(split, correct) >= least:
+                found.append(
+                    f"{name}: {split} accuracy {accuracy(split, correct)} of the {self.epoch} epoch"
+                    f" is below --min_{split}_accuracy={shortest(least)}"
                 )
+        return found
+
+
+def accuracy(split: str, correct: int) -> str:
+    """Return the accuracy on a split as text that hides no digit."""
+    return f"{correct} of {TOTALS[split]} ({shortest(percent(split, correct))} %)"
+
+
+def shortest(number: float) -> str:
+    """Return the fewest digits that tell a number from every other one."""
+    return repr(number).removesuffix(".0")
+
+
+@contextlib.contextmanager
+def enforced(failures: Sequence[str]) -> Iterator[None]:
+    """Raise AccuracyError for failures after the body, even where the body cannot write."""
+    try:
+        yield
+    except (OSError, OutputError) as error:
+        if failures:
+            reason = getattr(error, "strerror", None) or error
+            raise AccuracyError(
+                f"{'; '.join(failures)} (and nothing could be written: {reason})"
+            ) from error
+        raise
+    if failures:
+        raise AccuracyError("; ".join(failures))

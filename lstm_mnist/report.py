@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from lstm_mnist import comparison, inference, pictures, study
+from lstm_mnist import comparison, evidence, inference, pictures, study
 
 if TYPE_CHECKING:
     from lstm_mnist.mistakes import Mistakes
@@ -53,7 +53,7 @@ def page(
         written=written,
         comparison=comparison,
         broken_at=pictures.BREAK,
-        totals=study.TOTALS,
+        totals=evidence.TOTALS,
         groups=groups,
         verdicts={name: inference.judge(group, recorded) for name, group in curves.items()},
         reached={name: reached(group) for name, group in groups.items()},

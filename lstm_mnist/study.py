@@ -1,21 +1,27 @@
-"""Finished runs as values: read from their folders, kept together in one file, pooled."""
+"""Finished runs as values: read from their folders, kept together in one file, pooled.
+
+What is read is evidence for the accuracy gate. What is not finite, complete, consistent and of this
+dataset is refused.
+"""
 
 import contextlib
 import csv
 import dataclasses
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_mnist import artifacts, comparison
+from lstm_mnist import artifacts, comparison, evidence
 from lstm_mnist.config import Config
 from lstm_mnist.errors import DataError, UsageError
+from lstm_mnist.evidence import TOTALS
 
 # The studies that are part of the package: a file for each label.
 COMMITTED = Path(__file__).parent / "results"
-TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
 
 
 class Epoch(NamedTuple):
@@ -31,8 +37,7 @@ class Epoch(NamedTuple):
 
     def percent(self, split: str) -> float:
         """Return the accuracy on a split in percent."""
-        correct: int = getattr(self, split)
-        return 100 * correct / TOTALS[split]
+        return evidence.percent(split, getattr(self, split))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,19 +89,29 @@ def label(settings: Mapping[str, Any]) -> str:
 def read(paths: Iterable[Path]) -> list[Run]:
     """Read runs from run folders, from folders of run folders and from study files.
 
-    Raises DataError for a path that is none of these, or is incomplete.
+    Raises DataError for a path that is none of these, or holds what is no evidence, and UsageError
+    for a run that is there twice.
     """
     runs: list[Run] = []
     for path in paths:
-        if path.is_file():
-            runs += _read_study(path)
-        elif (path / artifacts.RESULT).exists():
-            runs.append(read_folder(path))
-        elif inner := sorted(result.parent for result in path.glob(f"[!.]*/{artifacts.RESULT}")):
-            runs += map(read_folder, inner)
-        else:
-            raise DataError(f"{path} holds no finished run: there is no {artifacts.RESULT} in it")
+        runs += _read_study(path) if path.is_file() else map(read_folder, folders(path))
+    seen: dict[str, Run] = {}
+    for run in runs:
+        if other := seen.get(run.sha256):
+            raise UsageError(f"{other.folder} and {run.folder} are one run: give each run once")
+        seen[run.sha256] = run
     return runs
+
+
+def folders(path: Path) -> list[Path]:
+    """Return the run folders that a path is or holds, unfinished ones too. Raises DataError."""
+    if (path / artifacts.RESULT).exists():
+        return [path]
+    names = artifacts.CONFIG, artifacts.HISTORY, artifacts.RESULT
+    inner = {found.parent for name in names for found in path.glob(f"[!.]*/{name}")}
+    if not inner:
+        raise DataError(f"{path} holds no finished run: there is no {artifacts.RESULT} in it")
+    return sorted(inner)
 
 
 def best(runs: Iterable[Run]) -> Run:
@@ -119,46 +134,85 @@ def _digest(content: bytes) -> str:
 
 
 def read_folder(folder: Path) -> Run:
-    """Read a finished run's folder. Raises DataError."""
+    """Read a finished run's folder: its result, history and settings. Raises DataError."""
+    path = folder
     try:
-        result_bytes = (folder / artifacts.RESULT).read_bytes()
-        result = json.loads(result_bytes)
-        with (folder / artifacts.HISTORY).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        content = (path := folder / artifacts.RESULT).read_bytes()
+        result = evidence.result(content)
+        settings = evidence.settings((path := folder / artifacts.CONFIG).read_bytes())
+        rows = evidence.history((path := folder / artifacts.HISTORY).read_bytes())
+        path = folder
         run = Run(
-            folder=folder.name,
-            sha256=_digest(result_bytes),
+            folder=folder.resolve().name,
+            sha256=_digest(content),
             seconds=result["seconds"]["total"],
             epochs=tuple(map(_epoch, rows)),
-            config=_whole(result["config"]),
-            **{key: result[key] for key in ("versions", "device", "data_sha256", "git")},
+            **{key: result[key] for key in ("config", "versions", "device", "data_sha256", "git")},
         )
-        recorded = result["final"]["test"]["correct"], result["best_by_validation"]["epoch"]
-        if recorded != (run.final.test, run.epochs.index(run.best) + 1):
-            raise ValueError(f"{artifacts.HISTORY} and {artifacts.RESULT} disagree")
+        _prove(run)
+        if settings != run.config:
+            raise ValueError(f"{artifacts.CONFIG} and {artifacts.RESULT} disagree")
+        best = rows[run.epochs.index(run.best)]
+        for key, row in (("final", rows[-1]), ("best_by_validation", best)):
+            if artifacts.flat(result[key]) != row:
+                raise ValueError(f"{artifacts.HISTORY} and {artifacts.RESULT} disagree on {key}")
     except OSError as error:
-        raise DataError(f"{error.filename} is unreadable: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"{folder} is not a run's folder: {error}") from error
+        raise DataError(f"{path} is unreadable: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} is not what a finished run leaves: {error}") from error
     return run
 
 
-def _whole(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the settings that did not exist yet when a run was made, which had today's defaults."""
-    return {**Config().as_dict(), **settings}
-
-
-def _epoch(row: dict[str, str]) -> Epoch:
+def _epoch(row: Mapping[str, Any]) -> Epoch:
     """Convert a row of a run's history."""
-    return Epoch(
-        int(row["train_correct"]),
-        int(row["validation_correct"]),
-        int(row["test_correct"]),
-        float(row["training_loss"]),
-        float(row["train_loss"]),
-        float(row["validation_loss"]),
-        float(row["test_loss"]),
-    )
+    losses = Epoch._fields[len(TOTALS) :]
+    return Epoch(*(row[f"{split}_correct"] for split in TOTALS), *(row[loss] for loss in losses))
+
+
+def _read_study(path: Path) -> list[Run]:
+    """Read a study file. Raises DataError."""
+    try:
+        study = evidence.study(path.read_bytes())
+        if (tuple(study["epoch_columns"]), study["totals"]) != (Epoch._fields, TOTALS):
+            raise ValueError("other columns or totals")
+        runs = [
+            Run(**{**run, "epochs": tuple(Epoch(*epoch) for epoch in run["epochs"])})
+            for run in study["runs"]
+        ]
+        if not runs:
+            raise ValueError("it holds no runs")
+        for run in runs:
+            _prove(run)
+        for one, other in itertools.combinations(runs, 2):
+            if one.config == other.config:
+                raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
+    except OSError as error:
+        raise DataError(f"{path} is unreadable: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a study file: {error}") from error
+    return runs
+
+
+def _prove(run: Run) -> None:
+    """Check that a run is complete and of this dataset. Raises ValueError."""
+    from lstm_mnist import data  # late, because it imports NumPy
+
+    if not (run.folder.isprintable() and re.fullmatch("[0-9a-f]{64}", run.sha256)):
+        raise ValueError("folder or sha256 is none that a run has")
+    if run.data_sha256 != data.SPLIT_SHA256:
+        raise ValueError(f"{run.folder}: data_sha256 is that of other data")
+    if run.seconds < 0:
+        raise ValueError(f"{run.folder}: seconds are negative")
+    if len(run.epochs) != run.config["epochs"]:
+        raise ValueError(f"{run.folder}: {len(run.epochs)} of {run.config['epochs']} epochs")
+    for number, epoch in enumerate(run.epochs, 1):
+        for split, total in TOTALS.items():
+            if not 0 <= (correct := getattr(epoch, split)) <= total:
+                raise ValueError(
+                    f"{run.folder}: epoch {number}: {correct} of {total} {split} images"
+                )
+        if min(epoch[len(TOTALS) :]) < 0:
+            raise ValueError(f"{run.folder}: epoch {number}: a loss is negative")
 
 
 def write(path: Path, runs: Sequence[Run]) -> None:
@@ -166,27 +220,6 @@ def write(path: Path, runs: Sequence[Run]) -> None:
     head = json.dumps({"epoch_columns": Epoch._fields, "totals": TOTALS}).removesuffix("}")
     lines = ",\n".join(json.dumps(dataclasses.asdict(run)) for run in runs)
     artifacts.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
-
-
-def _read_study(path: Path) -> list[Run]:
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        if (tuple(study["epoch_columns"]), study["totals"]) != (Epoch._fields, TOTALS):
-            raise ValueError("other columns")
-        return [
-            Run(
-                **{
-                    **run,
-                    "config": _whole(run["config"]),
-                    "epochs": tuple(Epoch(*epoch) for epoch in run["epochs"]),
-                }
-            )
-            for run in study["runs"]
-        ]
-    except OSError as error:
-        raise DataError(f"{path} is unreadable: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a study file: {error}") from error
 
 
 def pooled(runs: Sequence[Run]) -> dict[str, list[Run]]:

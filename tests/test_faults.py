@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import Command, environment, without_tensorflow
+from conftest import Command, environment
 
 from lstm_mnist import config, data, networks
 from lstm_mnist.errors import DataError
@@ -147,51 +147,6 @@ def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> No
     with pytest.raises(DataError, match=r"best\.keras is not a model of this project") as caught:
         networks.load(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        ("result.json", b"[]"),
-        ("result.json", b"\xff\xfe"),
-        ("result.json", b"{"),
-        ("history.csv", b"\x00"),
-        ("history.csv", b"epoch,train_correct\n1,2\n"),
-        ("history.csv", b""),
-        ("result.json", None),
-        ("history.csv", None),
-    ],
-    ids=str,
-)
-def test_folder_that_is_no_run_of_ours_is_named(
-    tmp_path: Path, file: str, content: bytes | None
-) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    good = {
-        "config": {},
-        "seconds": {"total": 1},
-        "versions": {},
-        "device": {},
-        "data_sha256": {},
-        "git": None,
-        "final": {"test": {"correct": 1}},
-        "best_by_validation": {"epoch": 1},
-    }
-    (run / "result.json").write_text(json.dumps(good))
-    (run / "history.csv").write_text(
-        "train_correct,validation_correct,test_correct,training_loss,train_loss,validation_loss,"
-        "test_loss\n1,1,1,1,1,1,1\n"
-    )
-    assert without_tensorflow(tmp_path, "check", "run").returncode == 0
-    if content is None:
-        (run / file).unlink()
-    else:
-        (run / file).write_bytes(content)
-    finished = without_tensorflow(tmp_path, "check", "run")
-    assert finished.returncode == 3
-    assert finished.stderr.startswith("lstm_mnist: run")
-    assert finished.stderr.count("\n") == 1
 
 
 def test_table_of_faults_names_tests_that_exist() -> None:

@@ -2,31 +2,71 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import study
+from lstm_mnist import artifacts, evidence, gate, runtime, study
 from lstm_mnist.commands import common, thresholds
-from lstm_mnist.errors import AccuracyError, UsageError
+from lstm_mnist.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    import keras
+
+_EVALUATE = flags.DEFINE_bool(
+    "evaluate",
+    False,
+    "Score best.keras and final.keras of each run's folder again on MNIST; other counts than the "
+    "run's files tell are exit code 3.",
+)
 flags.adopt_module_key_flags(thresholds)
-flags.declare_key_flag(common.HELP.name)
+for _name in ("data_dir", common.DEVICE.name, common.HELP.name):
+    flags.declare_key_flag(_name)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command on run folders or study files. Raises UserError, after all were checked."""
-    if not arguments:
-        raise UsageError("check needs the folder of a run: check RUN_DIR ... [--flag=value ...]")
-    gate = thresholds.wanted()
-    failures = []
-    for run in study.read(map(Path, arguments)):
-        epoch = getattr(run, gate.epoch)
-        train, test = epoch.percent("train"), epoch.percent("test")
-        try:
-            gate.check(run.folder, train=train, test=test)
-        except AccuracyError as error:
-            failures.append(str(error))
-        print(f"{run.folder}: {gate.epoch} epoch: train {train:.2f} %, test {test:.2f} %")
-    if failures:
-        raise AccuracyError("; ".join(failures))
+    paths = common.paths(
+        arguments, "check needs the folder of a run: check RUN_DIR ... [--flag=value ...]"
+    )
+    wanted = thresholds.wanted()
+    if _EVALUATE.value and (files := [path for path in paths if path.is_file()]):
+        raise UsageError(f"--evaluate: {files[0]} is a file and holds no networks: give folders")
+    runs = study.read(paths)
+    if _EVALUATE.value:
+        _evaluate([folder for path in paths for folder in study.folders(path)], runs)
+    lines, failures = [], []
+    for run in runs:
+        epoch = getattr(run, wanted.epoch)
+        failures += wanted.failures(run.folder, train=epoch.train, test=epoch.test)
+        train, test = (gate.accuracy(split, getattr(epoch, split)) for split in ("train", "test"))
+        lines.append(f"{run.folder}: {wanted.epoch} epoch: train {train}, test {test}")
+    with gate.enforced(failures):
+        print("\n".join(lines), flush=True)
     return 0
+
+
+def _evaluate(folders: Sequence[Path], runs: Sequence[study.Run]) -> None:
+    """Score the networks of runs again. Raises DataError if one is not what its run's files say."""
+    data_dir = common.data_dir()
+    runtime.start(common.DEVICE.value, "keras")
+    from lstm_mnist import data, networks, training
+
+    dataset = data.load(data_dir, progress=common.progress())
+    for folder, run in zip(folders, runs, strict=True):
+        for name, epoch in ((artifacts.BEST_MODEL, run.best), (artifacts.FINAL_MODEL, run.final)):
+            path = folder / name
+            network = networks.load(path)
+            if _shapes(network) != _shapes(networks.build(evidence.configuration(run.config))):
+                raise DataError(f"{path} is not the network of its run's settings")
+            for split, examples in dataset._asdict().items():
+                scored, told = training.evaluate(network, examples).correct, getattr(epoch, split)
+                if scored != told:
+                    raise DataError(
+                        f"{path} classifies {gate.accuracy(split, scored)} {split} images "
+                        f"correctly, not {told} as the run's files say"
+                    )
+
+
+def _shapes(network: "keras.Model") -> list[tuple[int, ...]]:
+    return [weight.shape for weight in network.weights]

@@ -43,6 +43,16 @@ def refuse(arguments: Sequence[str]) -> None:
         )
 
 
+def paths(names: Sequence[str], wanted: str) -> list[Path]:
+    """Return arguments as paths.
+
+    Raises UsageError if there are none, or an empty one, which a variable that is not set leaves.
+    """
+    if not names or not all(names):
+        raise UsageError(wanted)
+    return [Path(name) for name in names]
+
+
 def data_dir() -> str | None:
     """Return the value of --data_dir.
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import artifacts, comparison, config, fleet, runtime, study
+from lstm_mnist import artifacts, comparison, config, evidence, fleet, runtime, study
 from lstm_mnist.commands import common, recipe, thresholds
-from lstm_mnist.errors import AccuracyError, OutputError, UsageError
-from lstm_mnist.gate import Gate
+from lstm_mnist.errors import OutputError, UsageError
+from lstm_mnist.gate import Gate, enforced
 
 if TYPE_CHECKING:
     from lstm_mnist.mistakes import Mistakes
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. Raises UserError."""
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
+    gate = thresholds.wanted()
     for file in (_SAVE.value, _REPORT.value):
         if file:
             artifacts.check_file(Path(file))
@@ -56,19 +57,21 @@ def main(arguments: Sequence[str]) -> int:
         paths = list(_trained())
         report = _REPORT.value or Path(_STUDY_DIR.value, artifacts.REPORT)
     else:
-        paths = [Path(name) for name in (*_FROM.value, *arguments)]
+        paths = common.paths((*_FROM.value, *arguments), "--from needs folders of runs, or files")
         report = _REPORT.value
     runs = study.read(paths)
     groups = study.pooled(runs)
-    if _SAVE.value:
-        study.write(Path(_SAVE.value), runs)
-    for name, group in groups.items():
-        print(f"\n{describe(name, group)}", flush=True)
-    if report:
-        title = f"Runs of {', '.join(groups)}"
-        common.write_report(Path(report), title, groups, _mistakes(runs, paths))
-    for name, group in groups.items():
-        _check(name, group)
+    failures = [text for name, group in groups.items() for text in _failures(gate, name, group)]
+    with enforced(failures):
+        if _SAVE.value:
+            study.write(Path(_SAVE.value), runs)
+        for name, group in groups.items():
+            print(f"\n{describe(name, group)}", flush=True)
+        if report:
+            title = f"Runs of {', '.join(groups)}"
+            common.write_report(Path(report), title, groups, _mistakes(runs, paths))
+        for name, group in groups.items() if gate.asks else ():
+            print(f"\n{name}: {_false_alarm(gate, group)}", flush=True)
     return 0
 
 
@@ -156,7 +159,7 @@ def _table_of_runs(name: str, runs: Sequence[study.Run]) -> str:
 
 
 def _accuracies(epoch: study.Epoch) -> str:
-    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in study.TOTALS)
+    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in evidence.TOTALS)
     return f"{percents} {epoch.test:6}"
 
 
@@ -189,7 +192,7 @@ def _against_report(runs: Sequence[study.Run]) -> str:
     lines = []
     for split, reported in comparison.REPORTED.items():
         finals = [run.final.percent(split) for run in runs]
-        low, high = inference.wilson(reported, study.TOTALS[split])
+        low, high = inference.wilson(reported, evidence.TOTALS[split])
         reached = sum(final >= reported for final in finals)
         lines.append(
             f"reported {split} accuracy {reported} % (95 % interval {low:.2f} to {high:.2f}): "
@@ -226,13 +229,8 @@ def _false_alarm(gate: Gate, runs: Sequence[study.Run]) -> str:
     studied = study.committed(runs[0])
     if not studied:
         return "false alarm: unknown, because runs with these settings were not studied"
-    missed = 0
-    for run in studied:
-        epoch = getattr(run, gate.epoch)
-        try:
-            gate.check(run.folder, train=epoch.percent("train"), test=epoch.percent("test"))
-        except AccuracyError:
-            missed += 1
+    epochs = [getattr(run, gate.epoch) for run in studied]
+    missed = sum(bool(gate.failures("", train=one.train, test=one.test)) for one in epochs)
     rate = inference.rate(missed, len(studied))
     return (
         f"false alarm: {missed} of {rate.total} studied runs miss the threshold (95 % interval of "
@@ -242,13 +240,11 @@ def _false_alarm(gate: Gate, runs: Sequence[study.Run]) -> str:
     )
 
 
-def _check(name: str, runs: Sequence[study.Run]) -> None:
-    """Check the medians over the runs, if thresholds are given. Raises AccuracyError."""
-    gate = thresholds.wanted()
-    if gate.asks:
-        print(f"\n{name}: {_false_alarm(gate, runs)}", flush=True)
-    train, test = (
-        statistics.median_low(getattr(run, gate.epoch).percent(split) for run in runs)
-        for split in ("train", "test")
+def _failures(gate: Gate, name: str, runs: Sequence[study.Run]) -> list[str]:
+    """Return what the medians over the runs miss."""
+    epochs = [getattr(run, gate.epoch) for run in runs]
+    return gate.failures(
+        f"{name}, median of {len(runs)} runs",
+        train=statistics.median_low(epoch.train for epoch in epochs),
+        test=statistics.median_low(epoch.test for epoch in epochs),
     )
-    gate.check(f"{name}, median of {len(runs)} runs", train=train, test=test)

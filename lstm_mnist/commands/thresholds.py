@@ -3,28 +3,24 @@
 from absl import flags
 
 from lstm_mnist import gate
+from lstm_mnist.errors import UsageError
 
 _MIN_TRAIN = flags.DEFINE_float(
     "min_train_accuracy",
     None,
     "Least training accuracy in percent; less is exit code 6.",
-    lower_bound=0.0,
-    upper_bound=100.0,
 )
 _MIN_TEST = flags.DEFINE_float(
     "min_test_accuracy",
     None,
     "Least test accuracy in percent; less is exit code 6.",
-    lower_bound=0.0,
-    upper_bound=100.0,
 )
 _MAX = flags.DEFINE_float(
     "max_test_accuracy",
     gate.Gate.max_test_accuracy,
     "More on the test images, in percent, is taken for leaked labels: exit code 6.",
-    lower_bound=0.0,
-    upper_bound=100.0,
 )
+_THRESHOLDS = (_MIN_TRAIN, _MIN_TEST, _MAX)
 _EPOCH = flags.DEFINE_enum(
     "gate",
     gate.Gate.epoch,
@@ -33,8 +29,28 @@ _EPOCH = flags.DEFINE_enum(
 )
 
 
+def _check_percent(threshold: float | None) -> bool:
+    if threshold is None:
+        return True
+    if not 0 <= threshold <= 100:
+        raise flags.ValidationError("must be a percentage, from 0 to 100")
+    if 0 < threshold <= 1:
+        meant = gate.shortest(round(100 * threshold, 10))
+        raise flags.ValidationError(f"is a percentage: write {meant} for {meant} %")
+    return True
+
+
+for _threshold in _THRESHOLDS:
+    flags.register_validator(_threshold.name, _check_percent)
+
+
 def wanted() -> gate.Gate:
-    """Return the gate that the flags ask for."""
+    """Return the gate that the flags ask for. Raises UsageError if nothing can pass it."""
+    if _MIN_TEST.value is not None and _MIN_TEST.value > _MAX.value:
+        raise UsageError(
+            f"--{_MIN_TEST.name}={gate.shortest(_MIN_TEST.value)} is above "
+            f"--{_MAX.name}={gate.shortest(_MAX.value)}: nothing could pass"
+        )
     return gate.Gate(
         min_train_accuracy=_MIN_TRAIN.value,
         min_test_accuracy=_MIN_TEST.value,

@@ -12,6 +12,7 @@ from absl import flags
 from lstm_mnist import artifacts, checkpoints, comparison, config, runtime, signals, study
 from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.errors import DivergedError, UsageError
+from lstm_mnist.gate import Gate, enforced
 from lstm_mnist.recurrence import library
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ flags.adopt_module_key_flags(common)
 def main(arguments: Sequence[str]) -> int:
     """Run the command. Raises UserError."""
     common.refuse(arguments)
+    gate = thresholds.wanted()
     data_dir = common.data_dir()
     asked = recipe.settings(_VARIANT.value, _SEED.value)
     folder = _folder(asked)
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         # Another process may have been in the folder before it was held.
         start = _checkpoint(folder, asked)
         try:
-            run = _train(folder, start, asked, data_dir)
+            _train(folder, start, asked, data_dir, gate)
         except KeyboardInterrupt as interrupt:
             if checkpoints.begun(folder):
                 command = f"python -m lstm_mnist --resume={shlex.quote(str(folder))}"
@@ -80,9 +82,6 @@ def main(arguments: Sequence[str]) -> int:
                 f"{error}; what was before stays in {folder / checkpoints.FOLDER}: "
                 "a smaller --learning_rate may help"
             ) from error
-    gate = thresholds.wanted()
-    epoch = getattr(run, gate.epoch)
-    gate.check(f"seed {run.config.seed}", train=epoch.train.percent, test=epoch.test.percent)
     return 0
 
 
@@ -132,8 +131,9 @@ def _train(
     start: checkpoints.Checkpoint | None,
     asked: config.Config,
     data_dir: str | None,
-) -> "Run":
-    """Train what is left of a run, and write its report."""
+    gate: Gate,
+) -> None:
+    """Train what is left of a run, write its report, and hold it against the gate."""
     settings = start.config if start else asked
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
@@ -160,18 +160,21 @@ def _train(
             start=start,
             stop_requested=stop_requested,
         )
-    print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
-    _report(folder, dataset)
-    store.clear()
-    return run
+    finished = study.read_folder(folder)
+    epoch = getattr(finished, gate.epoch)
+    failures = gate.failures(f"seed {settings.seed}", train=epoch.train, test=epoch.test)
+    with enforced(failures):
+        print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
+        _report(folder, finished, dataset)
+        store.clear()
 
 
-def _report(folder: Path, dataset: "Dataset") -> None:
+def _report(folder: Path, run: study.Run, dataset: "Dataset") -> None:
     """Write the report of a finished run into its folder."""
     from lstm_mnist import mistakes, networks
 
     found = mistakes.find(networks.load(folder / artifacts.BEST_MODEL), dataset.test)
-    groups = study.pooled([study.read_folder(folder)])
+    groups = study.pooled([run])
     common.write_report(folder / artifacts.REPORT, f"Run {folder.name}", groups, found)
 
 

@@ -1,0 +1,202 @@
+"""Strict parsing of what finished runs leave: the evidence that the accuracy gate goes by.
+
+Every function raises ValueError for what is not finite, complete and consistent.
+"""
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lstm_mnist import artifacts, config
+from lstm_mnist.config import Config
+
+TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
+
+# What files hold; `_conform` says how to read this.
+_SCORE = {"correct": int, "total": int, "loss": float, "percent": float}
+_EPOCH = {
+    "epoch": int,
+    "training_loss": float,
+    **dict.fromkeys(TOTALS, _SCORE),
+    "training_seconds": float,
+    "evaluation_seconds": float,
+}
+_COLUMNS: Mapping[str, type[int] | type[float]] = artifacts.flat(_EPOCH)
+_ORIGIN = {
+    "config": object,  # see `_settings`
+    "versions": {str: str},
+    "device": {"kind": str, "name": str, "cores": int, str: object},
+    "data_sha256": dict.fromkeys(TOTALS, str),
+    "git": ({"commit": str, "changed": bool},),
+}
+_RESULT = {
+    **_ORIGIN,
+    "final": _EPOCH,
+    "best_by_validation": _EPOCH,
+    "seconds": {"total": float, "training": float, "evaluation": float},
+}
+_RUN = {
+    **_ORIGIN,
+    "folder": str,
+    "sha256": str,
+    "seconds": float,
+    "epochs": [[int, int, int, float, float, float, float]],
+}
+_STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
+_SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
+# Settings that did not exist yet when the first studies were made. They had today's defaults.
+_LATER = ("network", "cell", "bidirectional", "layers", "context", "blanks")
+_CHOICES = {
+    "readout": config.READOUTS,
+    "recurrent_activation": config.RECURRENT_ACTIVATIONS,
+    "scan": config.SCANS,
+    "cell": config.CELLS,
+    "schedule": config.SCHEDULES,
+    "kernel": config.KERNELS,
+}
+_RANGES = {
+    "layers": (1, math.inf),
+    "context": (1, config.STEPS),
+    "blanks": (0, math.inf),
+    "units": (1, math.inf),
+    "epochs": (1, math.inf),
+    "batch_size": (1, TOTALS["train"]),
+    "learning_rate": (math.ulp(0.0), math.inf),
+    "epsilon": (0, math.inf),
+    "seed": (0, 2**32 - 1),
+}
+
+
+def percent(split: str, correct: int) -> float:
+    """Return the accuracy on a split in percent."""
+    return 100 * correct / TOTALS[split]
+
+
+def result(content: bytes) -> dict[str, Any]:
+    """Parse a run's result file."""
+    parsed: dict[str, Any] = _parsed(content, _RESULT)
+    if min(parsed["seconds"].values()) < 0:
+        raise ValueError("seconds are negative")
+    return {**parsed, "config": _settings(parsed["config"])}
+
+
+def study(content: bytes) -> dict[str, Any]:
+    """Parse a study file."""
+    parsed: dict[str, Any] = _parsed(content, _STUDY)
+    runs = [{**run, "config": _settings(run["config"])} for run in parsed["runs"]]
+    return {**parsed, "runs": runs}
+
+
+def settings(content: bytes) -> dict[str, Any]:
+    """Parse a run's settings file."""
+    return _settings(_parsed(content, object))
+
+
+def history(content: bytes) -> list[dict[str, Any]]:
+    """Parse a run's history: for each epoch, what the result file says of one, made flat."""
+    header, *lines = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [[]]
+    if header != [*_COLUMNS] or any(len(line) != len(header) for line in lines):
+        raise ValueError("other columns")
+    rows = [
+        {name: _number(text, _COLUMNS[name]) for name, text in zip(header, line, strict=True)}
+        for line in lines
+    ]
+    for number, row in enumerate(rows, 1):
+        if row["epoch"] != number:
+            raise ValueError(f"row {number} is of epoch {row['epoch']}")
+        if min(row["training_seconds"], row["evaluation_seconds"]) < 0:
+            raise ValueError(f"epoch {number}: seconds are negative")
+        for split, total in TOTALS.items():
+            told = row[f"{split}_total"], row[f"{split}_percent"]
+            if told != (total, percent(split, row[f"{split}_correct"])):
+                raise ValueError(f"epoch {number}: total or percent of {split} are not its count's")
+    return rows
+
+
+def _number(text: str, kind: type[int] | type[float]) -> Any:
+    """Return the finite number that a run writes like this."""
+    number = kind(text)
+    if str(number) != text or not math.isfinite(number):
+        raise ValueError(f"{text!r:.40} is no number as a run writes it")
+    return number
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    """Return a run's settings, with those that came later."""
+    defaults = Config().as_dict()
+    if isinstance(value, dict) and value.keys().isdisjoint(_LATER):
+        value = {**{key: defaults[key] for key in _LATER}, **value}
+    _conform(value, _SETTINGS, "config")
+    for key, choices in _CHOICES.items():
+        if value[key] not in choices:
+            raise ValueError(f"config: {key} is none of {', '.join(choices)}")
+    for key, (least, most) in _RANGES.items():
+        if not least <= value[key] <= most:
+            raise ValueError(f"config: {key} is not from {least} to {most}")
+    known = configuration(value).as_dict()
+    if known != value:
+        raise ValueError(
+            f"config: these are not the settings of variant {value['variant']} and network "
+            f"{value['network']}, but of {known['variant']} and {known['network']}"
+        )
+    return known
+
+
+def configuration(settings: Mapping[str, Any]) -> Config:
+    """Return a run's settings as a Config."""
+    return Config(**{field.name: settings[field.name] for field in dataclasses.fields(Config)})
+
+
+def _parsed(content: bytes, shape: Any) -> Any:
+    """Parse JSON that conforms to a shape and whose numbers are finite and keys unique."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(mapping := dict(pairs)) != len(pairs):
+            raise ValueError("a key is there twice")
+        return mapping
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{text:.40} is not a finite number")
+        return number
+
+    try:
+        value = json.loads(
+            content.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    _conform(value, shape, "it")
+    return value
+
+
+def _conform(value: Any, shape: Any, name: str) -> None:
+    """Check a JSON value.
+
+    A mapping has exactly the shape's keys, and any others if the shape has `str`; a list has any
+    number of the shape's one item, or exactly its several; a tuple of one shape is that or null.
+    Everything else is of exactly the shape's type: true is not 1, and 1 is not 1.0.
+    """
+    kind = shape if isinstance(shape, type) else type(shape)
+    if isinstance(shape, tuple):
+        if value is not None:
+            _conform(value, shape[0], name)
+    elif kind is not object and type(value) is not kind:
+        raise ValueError(f"{name} is {value!r:.40}, not {kind.__name__}")
+    elif isinstance(shape, dict):
+        if missing := shape.keys() - value.keys() - {str}:
+            raise ValueError(f"{name} lacks {min(missing)}")
+        if str not in shape and (more := value.keys() - shape.keys()):
+            raise ValueError(f"{name} has {min(more)!r:.40}, which is not known")
+        for key, item in value.items():
+            _conform(item, shape.get(key, shape.get(str)), f"{key!r:.40}")
+    elif isinstance(shape, list):
+        if len(value) != len(shape) > 1:
+            raise ValueError(f"{name} has {len(value)} items, not {len(shape)}")
+        for item, inner in zip(value, itertools.cycle(shape), strict=False):
+            _conform(item, inner, f"an item of {name}")
