@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lstm_mnist.training import Epoch, Score
+    from lstm_mnist.results import Epoch, Score
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 DYNAMICS = "dynamics.csv"

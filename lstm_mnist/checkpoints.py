@@ -20,86 +20,78 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lstm_mnist import __version__, artifacts, files
 from lstm_mnist.config import Config
 from lstm_mnist.errors import CheckpointError, OutputError
+from lstm_mnist.results import Epoch, Run, Score, State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lstm_mnist.dynamics import Point
-    from lstm_mnist.training import State
 
 FOLDER = "checkpoints"
 KEPT = 2
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)-([0-9a-f]{64})\.npz")
 _LOCK = ".lock"
+_GROUPS = ("weights", "optimizer", "metrics", "best")  # the arrays of a `State`
 
 
 class Checkpoint(NamedTuple):
     """A valid checkpoint's content."""
 
     path: Path
-    config: Config
-    record: Mapping[str, Any]  # the fields of `training.State` but its arrays, as JSON has them
-    arrays: Mapping[str, Sequence["NDArray[Any]"]]
-    dynamics: Sequence[Sequence[Any]] | None  # the points, if they are recorded
+    state: State
+    dynamics: Sequence[Sequence[Any]] | None  # the fields of each point, if they are recorded
     seconds: float  # from the start of the run, without what was lost in interruptions
-    passed_over: tuple[str, ...]  # what is wrong with newer checkpoints
+    passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
+
+    @property
+    def config(self) -> Config:
+        """Return the run's settings."""
+        return self.state.run.config
 
     @property
     def place(self) -> str:
         """Return where the run stood."""
-        return f"epoch {len(self.record['epochs']) + 1}, step {self.record['step']}"
-
-    def state(self) -> "State":
-        """Return the state to continue from."""
-        from lstm_mnist.training import Epoch, Score, State
-
-        splits = ("train", "validation", "test")
-        epochs = tuple(
-            Epoch(**{**epoch, **{split: Score(**epoch[split]) for split in splits}})
-            for epoch in self.record["epochs"]
-        )
-        return State(**{**self.record, "epochs": epochs}, arrays=self.arrays)
-
-    def points(self) -> list["Point"]:
-        """Return the recorded points."""
-        from lstm_mnist.dynamics import Point
-
-        return [Point(*point) for point in self.dynamics or ()]
+        return f"epoch {len(self.state.run.epochs) + 1}, step {self.state.step}"
 
 
 class Store:
-    """Saves the checkpoints of a run, and keeps the last ones."""
+    """Saves the checkpoints of a run, and keeps the last ones.
 
-    def __init__(self, folder: Path, config: Config, continued: Checkpoint | None = None) -> None:
+    `start` is the checkpoint that the run is continued from.
+    """
+
+    def __init__(self, folder: Path, start: Checkpoint | None = None) -> None:
+        self.start = start
         self._folder = folder / FOLDER
-        self._config = config
-        self._kept = [continued.path] if continued else []
+        self._kept = [start.path] if start else []
 
-    def save(self, state: "State", dynamics: Sequence["Point"] | None, seconds: float) -> None:
+    def save(self, state: State, dynamics: Sequence["Point"] | None, seconds: float) -> None:
         """Save a checkpoint. Raises OutputError, and then the ones before it are still there."""
         import numpy as np
 
-        record = dataclasses.asdict(dataclasses.replace(state, arrays={}))
-        del record["arrays"]
         text = json.dumps(
             {
                 "version": __version__,
-                "config": self._config.as_dict(),
-                "state": record,
+                "config": state.run.config.as_dict(),
+                "state": {
+                    "epochs": [dataclasses.asdict(epoch) for epoch in state.run.epochs],
+                    "step": state.step,
+                    "step_seconds": state.step_seconds,
+                },
                 "dynamics": dynamics,
                 "seconds": seconds,
             }
         )
         arrays = {
             f"{group}/{number}": array
-            for group, members in state.arrays.items()
-            for number, array in enumerate(members)
+            for group in _GROUPS
+            for number, array in enumerate(getattr(state, group))
         }
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, json=np.array(text), **arrays)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
-        path = self._folder / f"epoch-{len(state.epochs)}-step-{state.step}-{digest}.npz"
+        path = self._folder / f"epoch-{len(state.run.epochs)}-step-{state.step}-{digest}.npz"
         artifacts.write_bytes(path, content)
         self._kept = [*self._kept, path][-KEPT:]
         for old in _files(self._folder):
@@ -191,20 +183,21 @@ def _read(path: Path, config: Config) -> Checkpoint:
             for name in arrays.files:
                 if name != "json":
                     groups.setdefault(name.partition("/")[0], []).append(arrays[name])
-        version, settings = described.pop("version"), described.pop("config")
+        version, settings = described["version"], described["config"]
         if (version, settings) != (__version__, config.as_dict()):
             raise CheckpointError(f"{path} is another run's, or another version's")
-        return Checkpoint(
-            path,
-            config,
-            described["state"],
-            groups,
-            described["dynamics"],
-            described["seconds"],
-            (),
-        )
+        position = described["state"]
+        run = Run(config, tuple(map(_epoch, position["epochs"])))
+        state = State(run, position["step"], position["step_seconds"], **groups)
+        return Checkpoint(path, state, described["dynamics"], described["seconds"])
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+
+
+def _epoch(value: Mapping[str, Any]) -> Epoch:
+    """Convert an epoch from what JSON has of it."""
+    scores = {split: Score(**value[split]) for split in ("train", "validation", "test")}
+    return Epoch(**{**value, **scores})
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lstm_mnist.training import Epoch, Run
+    from lstm_mnist.results import Epoch, Run
 
 # The document's closing sentence: accuracies after its 30 iterations, in percent, "about".
 REPORTED_EPOCHS = 30

@@ -1,6 +1,6 @@
 """What a network does while it trains: its loss, its gradient's norm and its cell states' size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -24,12 +24,12 @@ class Point(NamedTuple):
 class Recorder(keras.callbacks.Callback):
     """Looks at the network whenever Keras returns to Python: every 25 steps in a run.
 
-    `points` are those of the steps before, where a run is continued.
+    `points`, the fields of each, are those of the steps before where a run is continued.
     """
 
-    def __init__(self, train: data.Split, points: Sequence[Point] = ()) -> None:
+    def __init__(self, train: data.Split, points: Iterable[Sequence[Any]] = ()) -> None:
         super().__init__()
-        self.points = list(points)
+        self.points = [Point(*point) for point in points]
         self._images = tf.constant(train.images[:PROBE_SIZE])
         self._labels = tf.constant(train.labels[:PROBE_SIZE], tf.int32)
 

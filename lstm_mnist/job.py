@@ -1,7 +1,8 @@
 """One run from its settings to a finished folder."""
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,18 @@ import keras
 
 from lstm_mnist import artifacts, checkpoints, data, dynamics, networks, runtime, training
 from lstm_mnist.config import Config
+from lstm_mnist.results import Observer, Run, State
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a run's folder holds on request."""
+
+    dynamics: bool = False
+    tensorboard: bool = False
+
+
+_NOTHING, _NOBODY = Extras(), Observer()
 
 
 def execute(
@@ -17,78 +30,43 @@ def execute(
     folder: Path,
     *,
     device: dict[str, Any],
-    on_epoch: Callable[[training.Run], None] | None = None,
-    record_dynamics: bool = False,
-    tensorboard: bool = False,
-    progress: bool = False,
+    extras: Extras = _NOTHING,
     store: checkpoints.Store | None = None,
-    start: checkpoints.Checkpoint | None = None,
-    stop_requested: Callable[[], bool] | None = None,
-) -> training.Run:
+    observer: Observer = _NOBODY,
+) -> Run:
     """Train in a folder, keeping its files up to date, and return the finished run.
 
     `device` is what `runtime.start` returned. The folder has a result file when the run is
-    finished, and not before. Where there is a `store`, the run can be continued from the last
-    checkpoint in it, `start`. See `training.run` for the rest and what is raised; also raises
-    OutputError.
+    finished, and not before. With a `store`, the run begins at `store.start` and can be continued
+    from what is saved there. `observer` watches as in `training.run`, but is not given states.
+    Raises OutputError and what `training.run` raises.
     """
-    begun = time.perf_counter() - (start.seconds if start else 0)
-    recorders = []
-    if record_dynamics:
-        recorders.append(dynamics.Recorder(dataset.train, start.points() if start else []))
-
-    def write_epochs(epochs: tuple[training.Epoch, ...]) -> None:
-        artifacts.write_history(folder / artifacts.HISTORY, epochs)
-        for recorder in recorders:
-            artifacts.write_table(folder / artifacts.DYNAMICS, recorder.points)
-
-    def write_model(name: str, weights: Any) -> None:
-        artifacts.write_model(folder / name, networks.portable(weights, config))
-
-    def save(state: training.State) -> None:
-        if store:
-            points = recorders[0].points if recorders else None
-            store.save(state, points, time.perf_counter() - begun)
-        # Once there is a checkpoint, the settings make the folder an unfinished run's.
-        if not (folder / artifacts.CONFIG).exists():
-            artifacts.write_json(folder / artifacts.CONFIG, config.as_dict())
-
-    def keep(run: training.Run) -> None:
-        write_epochs(run.epochs)
-        if run.best is run.final:
-            write_model(artifacts.BEST_MODEL, run.model.get_weights())
-        if on_epoch:
-            on_epoch(run)
-
-    state = start.state() if start else None
-    if state:
+    start = store.start if store else None
+    began = time.perf_counter() - (start.seconds if start else 0)
+    callbacks = [*observer.callbacks]
+    recorder = None
+    if extras.dynamics:
+        recorder = dynamics.Recorder(dataset.train, (start and start.dynamics) or ())
+        callbacks.append(recorder)
+    if extras.tensorboard:
+        logs = folder / artifacts.TENSORBOARD
+        callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
+    keeper = _Keeper(folder, store, observer, callbacks, recorder, began)
+    if start:
         # An epoch may have been finished, but not saved, when the run was interrupted.
         artifacts.remove_results(folder)
-        if state.epochs:
-            write_epochs(state.epochs)
-            write_model(artifacts.BEST_MODEL, state.arrays["best"])
-    loggers = []
-    if tensorboard:
-        logs = folder / artifacts.TENSORBOARD
-        loggers.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
-    run = training.run(
-        config,
-        dataset,
-        on_epoch=keep,
-        callbacks=recorders,
-        loggers=loggers,
-        progress=progress,
-        start=state,
-        save=save,
-        stop_requested=stop_requested,
+        if start.state.run.epochs:
+            keeper.write(start.state)
+    run, model = training.run(
+        config, dataset, observer=keeper, start=start.state if start else None
     )
-    write_model(artifacts.FINAL_MODEL, run.model.get_weights())
+    _write_model(folder / artifacts.FINAL_MODEL, model.get_weights(), config)
     result = {
         "config": config.as_dict(),
         "final": artifacts.epoch_as_dict(run.final),
         "best_by_validation": artifacts.epoch_as_dict(run.best),
         "seconds": {
-            "total": round(time.perf_counter() - begun, 3),
+            "total": round(time.perf_counter() - began, 3),
             "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
             "evaluation": round(sum(epoch.evaluation_seconds for epoch in run.epochs), 3),
         },
@@ -99,3 +77,54 @@ def execute(
     }
     artifacts.write_json(folder / artifacts.RESULT, result)
     return run
+
+
+class _Keeper(Observer):
+    """Keeps an unfinished run's files and checkpoints; another observer has the rest."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: checkpoints.Store | None,
+        observer: Observer,
+        callbacks: Sequence[keras.callbacks.Callback],
+        recorder: dynamics.Recorder | None,
+        began: float,
+    ) -> None:
+        self.callbacks = callbacks
+        self._folder = folder
+        self._store = store
+        self._observer = observer
+        self._recorder = recorder
+        self._began = began
+
+    def save(self, state: State) -> None:
+        """Save a checkpoint, and write the files of a finished epoch."""
+        if self._store:
+            points = self._recorder.points if self._recorder else None
+            self._store.save(state, points, time.perf_counter() - self._began)
+        # Once there is a checkpoint, the settings make the folder an unfinished run's.
+        if not (self._folder / artifacts.CONFIG).exists():
+            artifacts.write_json(self._folder / artifacts.CONFIG, state.run.config.as_dict())
+        if state.run.epochs and not state.step:
+            self.write(state, best=state.run.best is state.run.final)
+
+    def write(self, state: State, *, best: bool = True) -> None:
+        """Write what the finished epochs came to; `best` writes the best network as well."""
+        artifacts.write_history(self._folder / artifacts.HISTORY, state.run.epochs)
+        if self._recorder:
+            artifacts.write_table(self._folder / artifacts.DYNAMICS, self._recorder.points)
+        if best:
+            _write_model(self._folder / artifacts.BEST_MODEL, state.best, state.run.config)
+
+    def tell(self, run: Run) -> None:
+        """Pass it on."""
+        self._observer.tell(run)
+
+    def stop_requested(self) -> bool:
+        """Pass it on."""
+        return self._observer.stop_requested()
+
+
+def _write_model(path: Path, weights: Sequence[Any], config: Config) -> None:
+    artifacts.write_model(path, networks.portable(weights, config))

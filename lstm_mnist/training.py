@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lstm_mnist import data, networks
 from lstm_mnist.config import Config
 from lstm_mnist.errors import DivergedError
+from lstm_mnist.results import Epoch, Observer, Run, Score, State
 
 # Evaluation is independent of the batch size: large batches are only faster.
 EVALUATION_BATCH_SIZE = 1_000
@@ -21,121 +22,153 @@ EVALUATION_BATCH_SIZE = 1_000
 MOST_STEPS_PER_EXECUTION = 25
 
 Probabilities = NDArray[np.float64]  # [..., 10]
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """A network's result on all examples of a split."""
-
-    correct: int
-    total: int
-    loss: float  # mean softmax cross-entropy, nats
-
-    @property
-    def percent(self) -> float:
-        """Return the accuracy in percent."""
-        return 100 * self.correct / self.total
-
-
-@dataclasses.dataclass(frozen=True)
-class Epoch:
-    """One epoch's results."""
-
-    number: int  # from 1
-    training_loss: float  # mean over the batches, each before its update
-    train: Score
-    validation: Score
-    test: Score
-    training_seconds: float
-    evaluation_seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run up to the last finished epoch."""
-
-    config: Config
-    epochs: tuple[Epoch, ...]
-    model: keras.Model  # with the weights after the last epoch
-
-    @property
-    def final(self) -> Epoch:
-        """Return the last epoch."""
-        return self.epochs[-1]
-
-    @property
-    def best(self) -> Epoch:
-        """Return the epoch with most correct held-out images, the earliest of equals."""
-        return max(self.epochs, key=lambda epoch: epoch.validation.correct)
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """Where a run stands, and all that it takes to continue as if it had not been interrupted."""
-
-    epochs: tuple[Epoch, ...]  # the finished ones
-    step: int  # steps taken in the epoch after them
-    step_seconds: float  # what these took
-    # Of "weights", "optimizer", "metrics" and, after the first epoch, "best": the weights after the
-    # best epoch.
-    arrays: Mapping[str, Sequence[NDArray[Any]]]
+_NOBODY = Observer()
 
 
 def run(
     config: Config,
     dataset: data.Dataset,
     *,
-    on_epoch: Callable[[Run], None] | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    loggers: Sequence[keras.callbacks.Callback] = (),
-    progress: bool = False,
+    observer: Observer = _NOBODY,
     start: State | None = None,
-    save: Callable[[State], None] | None = None,
-    stop_requested: Callable[[], bool] | None = None,
-) -> Run:
-    """Train a new network, or continue from `start`, and return the finished run.
+) -> tuple[Run, keras.Model]:
+    """Train a new network, or continue from `start`; return the finished run and its model.
 
-    `on_epoch` is given the run so far after each epoch. `callbacks` are called before the state is
-    saved, `loggers` after it, who find the epoch's accuracies in their logs by Keras' names.
-    `progress` shows Keras' progress bar. `save` is given the state that `start` takes: at the
-    beginning, after each epoch, and as soon as `stop_requested`, asked after every execution of
-    steps, returns true. That ends the run by KeyboardInterrupt. Raises DivergedError where a loss
-    or a weight is not finite.
+    A callback that sets `model.stop_training` ends the run after the epoch, as in Keras' `fit`.
+    Raises KeyboardInterrupt, after saving, where the observer asks to stop, and DivergedError where
+    a loss or a weight is not finite.
     """
     steps = len(dataset.train.labels) // config.batch_size
     model = compiled(networks.build(config), config, steps=steps)
     model.optimizer.build(model.trainable_variables)
-    record = _Record(
-        config,
-        dataset,
-        model,
-        on_epoch=on_epoch,
-        start=start,
-        save=save,
-        stop_requested=stop_requested,
+    if start:
+        state = start
+        _restore(model, state)
+    else:
+        state = _snapshot(model, Run(config))
+        observer.save(state)
+    feed = iter(batches(config, dataset, skip=len(state.run.epochs) * steps + state.step))
+    callbacks = keras.callbacks.CallbackList(
+        [*observer.callbacks], model=model, epochs=config.epochs, steps=steps, verbose=1
     )
-    # The bar is named here because a default one would end its line after our callback printed.
-    bar = [keras.callbacks.ProgbarLogger()] if progress else []
-    while (epoch := len(record.run.epochs)) < config.epochs:
-        if record.step == steps:  # only its evaluation is left
-            ending = keras.callbacks.CallbackList([record, *loggers], model=model)
-            ending.on_train_begin()
-            ending.on_epoch_begin(epoch)
-            ending.on_epoch_end(epoch, model.get_metrics_result())
-            ending.on_train_end()
-            continue
-        # An epoch that is entered in its middle is a call of its own: Keras takes the same number
-        # of steps from every epoch of a call.
-        fit(
-            model,
-            batches(config, dataset, skip=epoch * steps + record.step),
-            epochs=config.epochs,
-            initial_epoch=epoch,
-            steps=steps - record.step,
-            callbacks=[*bar, *callbacks, record, *loggers],
-            verbose="auto" if progress else 0,
+
+    def stop_if_requested(step: int, seconds: float) -> None:
+        if observer.stop_requested():
+            observer.save(_snapshot(model, state.run, step, seconds, best=state.best))
+            raise KeyboardInterrupt
+
+    callbacks.on_train_begin()
+    for number in range(len(state.run.epochs) + 1, config.epochs + 1):
+        callbacks.on_epoch_begin(number - 1)
+        began = time.perf_counter() - state.step_seconds
+        for step in _train(model, feed, state, steps, callbacks):
+            stop_if_requested(step, time.perf_counter() - began)
+        trained = time.perf_counter()
+
+        scores = {}
+        for name, split in dataset._asdict().items():
+            scores[name] = evaluate(model, split)
+            stop_if_requested(steps, trained - began)
+        if not all(math.isfinite(score.loss) for score in scores.values()):
+            raise _diverged(state.run, "the loss is not finite")
+
+        epoch = Epoch(
+            number=number,
+            training_loss=float(model.get_metrics_result()["loss"]),
+            **scores,
+            training_seconds=trained - began,
+            evaluation_seconds=time.perf_counter() - trained,
         )
-    return record.run
+        state = _finished(_snapshot(model, state.run, best=state.best), epoch)
+        observer.save(state)
+        callbacks.on_epoch_end(number - 1, _logs(epoch))
+        observer.tell(state.run)
+        if model.stop_training:
+            break
+    callbacks.on_train_end()
+    return state.run, model
+
+
+def _train(
+    model: keras.Model,
+    feed: Iterator[Any],
+    state: State,
+    steps: int,
+    callbacks: keras.callbacks.CallbackList,
+) -> Iterator[int]:
+    """Take the steps of an epoch that a state leaves; yield how many are taken so far.
+
+    Yields after each execution. Raises DivergedError.
+    """
+    if not state.step:
+        model.reset_metrics()
+    model.make_train_function()
+    for step in range(state.step, steps, model.steps_per_execution):
+        callbacks.on_train_batch_begin(step)
+        logs = model.train_function(feed)
+        taken = step + model.steps_per_execution
+        callbacks.on_train_batch_end(taken - 1, logs)
+        if not math.isfinite(loss := float(logs["loss"])):
+            raise _diverged(state.run, f"after step {taken} the mean loss is {loss}")
+        yield taken
+
+
+def _logs(epoch: Epoch) -> dict[str, float]:
+    """Return an epoch's results by the names that Keras' callbacks know."""
+    return {
+        "loss": epoch.training_loss,
+        "accuracy": epoch.train.percent / 100,
+        "val_accuracy": epoch.validation.percent / 100,
+        "val_loss": epoch.validation.loss,
+        "test_accuracy": epoch.test.percent / 100,
+    }
+
+
+def _snapshot(
+    model: keras.Model,
+    run: Run,
+    step: int = 0,
+    step_seconds: float = 0.0,
+    *,
+    best: Sequence[NDArray[Any]] = (),
+) -> State:
+    """Return where a run stands. Raises DivergedError where a weight is not finite."""
+    state = State(
+        run,
+        step,
+        step_seconds,
+        weights=model.get_weights(),
+        optimizer=[variable.numpy() for variable in model.optimizer.variables],
+        metrics=[variable.numpy() for variable in model.metrics_variables],
+        best=best,
+    )
+    for arrays in (state.weights, state.optimizer, state.metrics):
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise _diverged(run, "a weight is not finite")
+    return state
+
+
+def _finished(state: State, epoch: Epoch) -> State:
+    """Return a state to which an epoch that ended with its weights is added."""
+    run = Run(state.run.config, (*state.run.epochs, epoch))
+    best = state.weights if run.best is epoch else state.best
+    return dataclasses.replace(state, run=run, best=best)
+
+
+def _restore(model: keras.Model, state: State) -> None:
+    """Give a model the weights, optimizer and metrics of a state."""
+    for variables, values in (
+        (model.weights, state.weights),
+        (model.optimizer.variables, state.optimizer),
+        (model.metrics_variables, state.metrics),
+    ):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+def _diverged(run: Run, reason: str) -> DivergedError:
+    number = len(run.epochs) + 1
+    return DivergedError(f"seed {run.config.seed} has diverged in epoch {number}: {reason}")
 
 
 def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Model:
@@ -259,122 +292,3 @@ class BatchLosses(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Record the batch's loss, taken before its update."""
         self.values.append(float(logs["loss"]))
-
-
-class _Record(keras.callbacks.Callback):
-    """Evaluates after each epoch, keeps the run so far and has it saved."""
-
-    def __init__(
-        self,
-        config: Config,
-        dataset: data.Dataset,
-        model: keras.Model,
-        *,
-        on_epoch: Callable[[Run], None] | None,
-        start: State | None,
-        save: Callable[[State], None] | None,
-        stop_requested: Callable[[], bool] | None,
-    ) -> None:
-        super().__init__()
-        self.set_model(model)
-        self._config = config
-        self._dataset = dataset
-        self._on_epoch = on_epoch
-        self._save = save
-        self._stop_requested = stop_requested
-        self._epochs = start.epochs if start else ()
-        self._started = 0.0
-        self._first_step = 0
-        self._entered: State | None = None
-        self._best = start.arrays.get("best", ()) if start else ()
-        self.step = 0
-        if start:
-            self._restore(start)
-        else:
-            self._keep()
-
-    @property
-    def run(self) -> Run:
-        return Run(self._config, self._epochs, self.model)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._started = time.perf_counter()
-        self._first_step = self.step
-        if self._entered:
-            # Keras has just reset the loss of the steps before.
-            _assign(self.model.metrics_variables, self._entered.arrays["metrics"])
-            self._started -= self._entered.step_seconds
-            self._entered = None
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.step = self._first_step + batch + 1
-        if not math.isfinite(logs["loss"]):
-            raise self._diverged(f"after step {self.step} the mean loss is {logs['loss']}")
-        self._stop_if_requested(time.perf_counter())
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        trained = time.perf_counter()
-        scores = {}
-        for name, split in self._dataset._asdict().items():
-            scores[name] = evaluate(self.model, split)
-            self._stop_if_requested(trained)
-        if not all(math.isfinite(score.loss) for score in scores.values()):
-            raise self._diverged("the loss is not finite")
-        # Keras would take as few steps from the epochs that follow.
-        self.model.stop_training = self._first_step > 0
-        self.step = 0
-        self._epochs += (
-            Epoch(
-                number=epoch + 1,
-                training_loss=float(logs["loss"]),
-                **scores,
-                training_seconds=trained - self._started,
-                evaluation_seconds=time.perf_counter() - trained,
-            ),
-        )
-        if self.run.best is self.run.final:
-            self._best = self.model.get_weights()
-        self._keep()
-        logs |= {
-            "accuracy": scores["train"].percent / 100,
-            "val_accuracy": scores["validation"].percent / 100,
-            "val_loss": scores["validation"].loss,
-            "test_accuracy": scores["test"].percent / 100,
-        }
-        if self._on_epoch:
-            self._on_epoch(self.run)
-
-    def _stop_if_requested(self, trained: float) -> None:
-        if self._stop_requested and self._stop_requested():
-            self._keep(step_seconds=trained - self._started)
-            raise KeyboardInterrupt
-
-    def _keep(self, step_seconds: float = 0.0) -> None:
-        """Have the state saved."""
-        model = self.model
-        arrays = {
-            "weights": model.get_weights(),
-            "optimizer": [variable.numpy() for variable in model.optimizer.variables],
-            "metrics": [variable.numpy() for variable in model.metrics_variables],
-            "best": self._best,
-        }
-        if not all(np.isfinite(array).all() for group in arrays.values() for array in group):
-            raise self._diverged("a weight is not finite")
-        if self._save:
-            self._save(State(self._epochs, self.step, step_seconds, arrays))
-
-    def _restore(self, state: State) -> None:
-        self.model.set_weights(state.arrays["weights"])
-        _assign(self.model.optimizer.variables, state.arrays["optimizer"])
-        self.step = state.step
-        if state.step:  # else the metrics are those of the epoch before
-            self._entered = state
-
-    def _diverged(self, reason: str) -> DivergedError:
-        seed, epoch = self._config.seed, len(self._epochs) + 1
-        return DivergedError(f"seed {seed} has diverged in epoch {epoch}: {reason}")
-
-
-def _assign(variables: Sequence[keras.Variable], values: Sequence[NDArray[Any]]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

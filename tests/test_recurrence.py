@@ -168,7 +168,8 @@ def by_hand(case: Case, *, first: bool = True) -> Arrays:
 
 
 def _gate(name: str, z: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-z)) if name == "sigmoid" else np.clip(0.2 * z + 0.5, 0, 1)
+    y = 1 / (1 + np.exp(-z)) if name == "sigmoid" else np.clip(0.2 * z + 0.5, 0, 1)
+    return np.asarray(y, np.float64)
 
 
 def _gate_gradient(name: str, y: NDArray[np.float64]) -> NDArray[np.float64]:

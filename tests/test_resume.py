@@ -15,6 +15,7 @@ import pytest
 from conftest import Command, environment, started, wait_for, without_tensorflow
 
 from lstm_mnist import checkpoints, config, data, job, networks, study
+from lstm_mnist.results import Observer
 
 SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
 # Kills the process when a file whose name contains the first argument is written and not renamed.
@@ -126,16 +127,22 @@ def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("unfinished") / "run"
     settings = config.Config(units=4, epochs=8)
     few = data.Dataset(*(data.Split(images[:500], labels[:500]) for images, labels in dataset))
-    questions = itertools.count(1)
+
+    class Stopping(Observer):
+        questions = itertools.count(1)
+
+        def stop_requested(self) -> bool:
+            return next(self.questions) == 9
+
     with checkpoints.held(folder), pytest.raises(KeyboardInterrupt):
         job.execute(
             settings,
             few,
             folder,
             device={},
-            record_dynamics=True,
-            store=checkpoints.Store(folder, settings),
-            stop_requested=lambda: next(questions) == 9,
+            extras=job.Extras(dynamics=True),
+            store=checkpoints.Store(folder),
+            observer=Stopping(),
         )
     assert saved(folder) == ["epoch-2-step-0", "epoch-2-step-5"]
     return folder

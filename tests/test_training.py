@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from lstm_mnist import config, data, networks, training
 from lstm_mnist.errors import DivergedError
+from lstm_mnist.results import Epoch, Observer, Run, Score, State
 
 SMALL = config.Config(units=16, epochs=3, batch_size=20)
 
@@ -23,10 +25,30 @@ def few(dataset: data.Dataset) -> data.Dataset:
     )
 
 
+class Watcher(Observer):
+    """Keeps what a run tells, and asks it to stop at a question, counted from 1."""
+
+    def __init__(self, *callbacks: keras.callbacks.Callback, stop_at: int = 0) -> None:
+        self.callbacks = callbacks
+        self.states: list[State] = []
+        self.reports: list[Run] = []
+        self._questions = itertools.count(1)
+        self._stop_at = stop_at
+
+    def save(self, state: State) -> None:
+        self.states.append(state)
+
+    def tell(self, run: Run) -> None:
+        self.reports.append(run)
+
+    def stop_requested(self) -> bool:
+        return next(self._questions) == self._stop_at
+
+
 def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
-    reports: list[training.Run] = []
-    run = training.run(dataclasses.replace(SMALL, epochs=15), few, on_epoch=reports.append)
-    assert [len(report.epochs) for report in reports] == list(range(1, 16))
+    watcher = Watcher()
+    run, model = training.run(dataclasses.replace(SMALL, epochs=15), few, observer=watcher)
+    assert [len(report.epochs) for report in watcher.reports] == list(range(1, 16))
     assert [epoch.number for epoch in run.epochs] == list(range(1, 16))
     assert run.epochs[0].training_loss > run.final.training_loss
     assert run.final.train.percent > 70
@@ -35,21 +57,22 @@ def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
         50,
         60,
     )
-    assert training.evaluate(run.model, few.test) == run.final.test
+    assert training.evaluate(model, few.test) == run.final.test
 
 
 @pytest.mark.parametrize("network", config.NETWORKS)
 def test_networks_learn(few: data.Dataset, network: str) -> None:
     settings = dataclasses.replace(SMALL, epochs=8, learning_rate=0.003, **config.NETWORKS[network])
-    assert training.run(settings, few).final.train.percent > 40
+    run, _ = training.run(settings, few)
+    assert run.final.train.percent > 40
 
 
 def test_run_is_repeatable(few: data.Dataset) -> None:
-    first, again, other = (
+    (first, model), (again, same), (other, _) = (
         training.run(dataclasses.replace(SMALL, seed=seed), few) for seed in (5, 5, 6)
     )
-    for name, value in networks.weights(first.model).items():
-        assert np.array_equal(value, networks.weights(again.model)[name])
+    for name, value in networks.weights(model).items():
+        assert np.array_equal(value, networks.weights(same)[name])
     assert [epoch.test for epoch in first.epochs] == [epoch.test for epoch in again.epochs]
     assert first.final.training_loss != other.final.training_loss
 
@@ -58,49 +81,84 @@ def test_run_is_repeatable(few: data.Dataset) -> None:
 @pytest.mark.parametrize("question", [1, 4, 6, 10])
 def test_stopped_run_continues_as_if_it_had_not_been(few: data.Dataset, question: int) -> None:
     settings = dataclasses.replace(SMALL, schedule="cosine")
-    undisturbed = training.run(settings, few)
-    states: list[training.State] = []
+    undisturbed, expected_model = training.run(settings, few)
     logged: list[tuple[int, float]] = []
     logger = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logged.append((epoch, logs["val_accuracy"]))
     )
-    questions = itertools.count(1)
+    watcher = Watcher(logger, stop_at=question)
     with pytest.raises(KeyboardInterrupt):
-        training.run(
-            settings,
-            few,
-            loggers=[logger],
-            save=states.append,
-            stop_requested=lambda: next(questions) == question,
-        )
-    assert (len(states[-1].epochs), states[-1].step) == (
+        training.run(settings, few, observer=watcher)
+    state = watcher.states[-1]
+    assert (len(state.run.epochs), state.step) == (
         (question - 1) // 5,
         (5, 10, 10, 10, 10)[(question - 1) % 5],
     )
-    continued = training.run(settings, few, loggers=[logger], start=states[-1], save=states.append)
+    watcher = Watcher(logger)
+    continued, model = training.run(settings, few, observer=watcher, start=state)
     assert logged == [
         (epoch.number - 1, epoch.validation.percent / 100) for epoch in undisturbed.epochs
     ]
-    for name, value in networks.weights(undisturbed.model).items():
-        assert np.array_equal(value, networks.weights(continued.model)[name])
+    for name, value in networks.weights(expected_model).items():
+        assert np.array_equal(value, networks.weights(model)[name])
     for expected, actual in zip(undisturbed.epochs, continued.epochs, strict=True):
         assert expected == dataclasses.replace(
             actual,
             training_seconds=expected.training_seconds,
             evaluation_seconds=expected.evaluation_seconds,
         )
-    best = states[undisturbed.best.number - continued.final.number - 1].arrays["weights"]
-    for array, other in zip(best, states[-1].arrays["best"], strict=True):
+    best = watcher.states[undisturbed.best.number - continued.final.number - 1].weights
+    for array, other in zip(best, watcher.states[-1].best, strict=True):
         assert np.array_equal(array, other)
 
 
 def test_diverged_run_ends_with_its_last_finite_state(few: data.Dataset) -> None:
-    states: list[training.State] = []
+    watcher = Watcher()
     settings = dataclasses.replace(SMALL, learning_rate=1e38)
     with pytest.raises(DivergedError, match="seed 0 has diverged in epoch 1: after step 5"):
-        training.run(settings, few, save=states.append)
-    (state,) = states
-    assert (state.epochs, state.step) == ((), 0)
+        training.run(settings, few, observer=watcher)
+    (state,) = watcher.states
+    assert (state.run.epochs, state.step) == ((), 0)
+
+
+def test_callbacks_are_called_as_by_fit(few: data.Dataset) -> None:
+    called: list[tuple[Any, ...]] = []
+
+    class Everything(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            called.append(("train begins", self.params["epochs"], self.params["steps"]))
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            called.append(("epoch begins", epoch))
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            called.append(("batch begins", batch))
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            called.append(("batch ends", batch, *logs))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            called.append(("epoch ends", epoch, *logs))
+
+        def on_train_end(self, logs: Any = None) -> None:
+            called.append(("train ends",))
+
+    training.run(dataclasses.replace(SMALL, epochs=2), few, observer=Watcher(Everything()))
+    names = ("accuracy", "loss", "test_accuracy", "val_accuracy", "val_loss")
+    # 10 steps an epoch, of which 5 are executed at once.
+    steps = [("batch begins", 0), ("batch ends", 4, "loss")]
+    steps += [("batch begins", 5), ("batch ends", 9, "loss")]
+    first, second = (
+        [("epoch begins", epoch), *steps, ("epoch ends", epoch, *names)] for epoch in (0, 1)
+    )
+    assert called == [("train begins", 2, 10), *first, *second, ("train ends",)]
+
+
+def test_callback_may_end_the_run(few: data.Dataset) -> None:
+    patient = keras.callbacks.EarlyStopping("loss", baseline=0.0, patience=2)
+    watcher = Watcher(patient)
+    run, _ = training.run(dataclasses.replace(SMALL, epochs=5), few, observer=watcher)
+    assert len(run.epochs) == len(watcher.states) - 1 == 2
 
 
 def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
@@ -112,9 +170,9 @@ def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
         batches = training.batches(settings, dataset)
         training.fit(model, batches, steps=50, callbacks=[record])
         losses[kernel] = record.values
-    assert len(losses["fast"]) == 50
+    assert len(losses["compiled"]) == 50
     # As close as a Keras port comes to the recorded original; see `verification.LOSS_BOUNDS`.
-    np.testing.assert_allclose(losses["fast"], losses["keras"], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(losses["compiled"], losses["keras"], rtol=0, atol=1e-3)
 
 
 def test_steps_executed_at_once_change_nothing(few: data.Dataset) -> None:
@@ -139,14 +197,12 @@ def test_batches_follow_the_order(few: data.Dataset) -> None:
 
 
 def test_best_is_the_earliest_of_the_best_epochs_on_held_out_images() -> None:
-    def epoch(number: int, validation: int, test: int) -> training.Epoch:
-        train, held_out, tested = (
-            training.Score(correct, 100, 0.1) for correct in (90, validation, test)
-        )
-        return training.Epoch(number, 0.1, train, held_out, tested, 1.0, 1.0)
+    def epoch(number: int, validation: int, test: int) -> Epoch:
+        train, held_out, tested = (Score(correct, 100, 0.1) for correct in (90, validation, test))
+        return Epoch(number, 0.1, train, held_out, tested, 1.0, 1.0)
 
     epochs = (epoch(1, 90, 99), epoch(2, 95, 91), epoch(3, 95, 98), epoch(4, 94, 97))
-    run = training.Run(SMALL, epochs, model=None)
+    run = Run(SMALL, epochs)
     assert run.best.number == 2
     assert run.final.number == 4
 

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.errors import DivergedError, UsageError
 from lstm_mnist.gate import Gate, enforced
 from lstm_mnist.recurrence import library
+from lstm_mnist.results import Observer, Run
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
-    from lstm_mnist.training import Run
 
 _SEED = flags.DEFINE_integer(
     "seed",
@@ -144,21 +144,21 @@ def _train(
     print(_heading(settings, device), flush=True)
     if start:
         print(f"Continuing {folder} at {start.place}", flush=True)
-    store = checkpoints.Store(folder, settings, start)
+    extras = job.Extras(
+        dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
+        # A run that has logs goes on with them.
+        tensorboard=_TENSORBOARD.value or (folder / artifacts.TENSORBOARD).is_dir(),
+    )
+    store = checkpoints.Store(folder, start)
     with signals.postponed() as stop_requested:
         run = job.execute(
             settings,
             dataset,
             folder,
             device=device,
-            on_epoch=_print,
-            record_dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
-            # A run that has logs goes on with them.
-            tensorboard=_TENSORBOARD.value or (folder / artifacts.TENSORBOARD).is_dir(),
-            progress=common.progress(),
+            extras=extras,
             store=store,
-            start=start,
-            stop_requested=stop_requested,
+            observer=_Terminal(stop_requested, bar=common.progress()),
         )
     finished = study.read_folder(folder)
     epoch = getattr(finished, gate.epoch)
@@ -191,8 +191,21 @@ def _heading(settings: config.Config, device: dict[str, Any]) -> str:
     )
 
 
-def _print(run: "Run") -> None:
-    """Print an epoch as the original script does."""
-    print(f"========== Iter {run.final.number - 1} ==========")
-    print(f"Train set accuracy: {run.final.train.percent} %")
-    print(f"Test set accuracy: {run.final.test.percent} %", flush=True)
+class _Terminal(Observer):
+    """Prints an epoch as the original script does; `bar` shows Keras' progress bar as well."""
+
+    def __init__(self, stop_requested: Callable[[], bool], *, bar: bool) -> None:
+        import keras
+
+        self._stop_requested = stop_requested
+        self.callbacks = [keras.callbacks.ProgbarLogger()] if bar else []
+
+    def tell(self, run: Run) -> None:
+        """Print the last epoch's accuracies."""
+        print(f"========== Iter {run.final.number - 1} ==========")
+        print(f"Train set accuracy: {run.final.train.percent} %")
+        print(f"Test set accuracy: {run.final.test.percent} %", flush=True)
+
+    def stop_requested(self) -> bool:
+        """Return whether a signal came."""
+        return self._stop_requested()

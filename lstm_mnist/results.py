@@ -1,0 +1,87 @@
+"""What a run yields while it trains: scores, epochs, and the state to continue from."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lstm_mnist.config import Config
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A network's result on all examples of a split."""
+
+    correct: int
+    total: int
+    loss: float  # mean softmax cross-entropy, nats
+
+    @property
+    def percent(self) -> float:
+        """Return the accuracy in percent."""
+        return 100 * self.correct / self.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch's results."""
+
+    number: int  # from 1
+    training_loss: float  # mean over the batches, each before its update
+    train: Score
+    validation: Score
+    test: Score
+    training_seconds: float
+    evaluation_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run up to its last finished epoch."""
+
+    config: Config
+    epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def final(self) -> Epoch:
+        """Return the last epoch."""
+        return self.epochs[-1]
+
+    @property
+    def best(self) -> Epoch:
+        """Return the epoch with most correct held-out images, the earliest of equals."""
+        return max(self.epochs, key=lambda epoch: epoch.validation.correct)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a run stands: all it takes to continue as if it had not been interrupted."""
+
+    run: Run
+    step: int  # steps taken in the epoch after the finished ones
+    step_seconds: float  # how long they took
+    weights: Sequence["NDArray[Any]"]
+    optimizer: Sequence["NDArray[Any]"]
+    metrics: Sequence["NDArray[Any]"]  # the mean loss of the epoch so far
+    best: Sequence["NDArray[Any]"] = ()  # the weights after the best epoch
+
+
+class Observer:
+    """Watches a run; a subclass overrides what it is interested in."""
+
+    # Called as by Keras' `fit`; an epoch's logs hold loss, accuracy, val_loss, val_accuracy and
+    # test_accuracy.
+    callbacks: Sequence["keras.callbacks.Callback"] = ()
+
+    def save(self, state: State) -> None:
+        """Keep a state: the initial one, that after each epoch, and that of a stopped run."""
+
+    def tell(self, run: Run) -> None:
+        """Report the last epoch of `run`, whose state has been saved."""
+
+    def stop_requested(self) -> bool:
+        """Return whether to save and stop; asked after every execution of steps and every split."""
+        return False
