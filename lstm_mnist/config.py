@@ -10,7 +10,7 @@ SCANS = ("rows", "columns")
 STEPS = 28  # the rows, or the columns, of an image
 CELLS = ("rnn", "lstm")
 SCHEDULES = ("constant", "cosine")
-KERNELS = ("auto", "compiled", "keras")
+KERNELS = ("compiled", "keras")
 DEFAULT_VARIANT = "document"
 
 
@@ -43,7 +43,8 @@ class Config:
     schedule: str = "constant"
     epsilon: float = 1e-8  # default of TensorFlow 1's AdamOptimizer; Keras has 1e-7
     # Ours: which code computes the recurrent layers, the compiled kernel of `recurrence` or Keras'
-    # own layers. They are equal to float32 rounding.
+    # own layers; "auto" takes the compiled one where it was built, on CPUs. They are equal to
+    # float32 rounding.
     kernel: str = "auto"
     # Ours: the script sets no seed. Determines the initial weights and the order of the examples.
     seed: int = 0

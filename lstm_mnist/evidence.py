@@ -57,7 +57,7 @@ _CHOICES = {
     "scan": config.SCANS,
     "cell": config.CELLS,
     "schedule": config.SCHEDULES,
-    "kernel": config.KERNELS,
+    "kernel": ("auto", *config.KERNELS, "fast"),  # fast: an earlier one, by XLA
 }
 _RANGES = {
     "layers": (1, math.inf),

@@ -29,7 +29,7 @@ DEVICE = flags.DEFINE_enum(
 KERNEL = flags.DEFINE_enum(
     "kernel",
     config.Config().kernel,
-    config.KERNELS,
+    ("auto", *config.KERNELS),
     "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was built, on "
     "CPUs. They are equal to float32 rounding.",
 )
