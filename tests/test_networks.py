@@ -200,12 +200,14 @@ def test_gradients_of_networks_are_finite_differences(network: str) -> None:
     random = np.random.default_rng(6)
     images, factors = random.uniform(size=(3, 28, 28)), random.normal(size=(3, 10))
 
+    untrained = [variable.value for variable in model.non_trainable_variables]  # of dropout
+
     @tf.function
     def loss(*weights: Any) -> Any:
-        logits, _ = model.stateless_call(weights, [], images, training=True)
+        logits, _ = model.stateless_call(weights, untrained, images, training=True)
         return tf.reduce_sum(logits * factors)
 
-    point = [tf.constant(value) for value in model.get_weights()]
+    point = [tf.constant(weight) for weight in model.trainable_variables]
     theoretical, numerical = tf.test.compute_gradient(loss, point, delta=1e-6)
     for ours, expected in zip(theoretical, numerical, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)

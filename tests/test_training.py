@@ -155,10 +155,10 @@ def test_callbacks_are_called_as_by_fit(few: data.Dataset) -> None:
 
 
 def test_callback_may_end_the_run(few: data.Dataset) -> None:
-    patient = keras.callbacks.EarlyStopping("loss", baseline=0.0, patience=2)
+    patient = keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2)
     watcher = Watcher(patient)
     run, _ = training.run(dataclasses.replace(SMALL, epochs=5), few, observer=watcher)
-    assert len(run.epochs) == len(watcher.states) - 1 == 2
+    assert len(run.epochs) == len(watcher.states) - 1 == 3
 
 
 def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
