@@ -173,7 +173,9 @@ def _gate(name: str, z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gate_gradient(name: str, y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return y * (1 - y) if name == "sigmoid" else 0.2 * ((y > 0) & (y < 1))
+    if name == "sigmoid":
+        return y * (1 - y)
+    return np.where((y > 0) & (y < 1), 0.2, 0.0)
 
 
 def assert_close(actual: Sequence[Any], expected: Sequence[Any], bound: float = 3e-6) -> None:
