@@ -41,6 +41,7 @@ class Checkpoint(NamedTuple):
     state: State
     dynamics: Sequence[Sequence[Any]] | None  # the fields of each point, if they are recorded
     seconds: float  # from the start of the run, without what was lost in interruptions
+    arithmetic: str  # see `library.arithmetic`
     passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
 
     @property
@@ -65,13 +66,21 @@ class Store:
         self._folder = folder / FOLDER
         self._kept = [start.path] if start else []
 
-    def save(self, state: State, dynamics: Sequence["Point"] | None, seconds: float) -> None:
+    def save(
+        self,
+        state: State,
+        dynamics: Sequence["Point"] | None,
+        seconds: float,
+        *,
+        arithmetic: str,
+    ) -> None:
         """Save a checkpoint. Raises OutputError, and then the ones before it are still there."""
         import numpy as np
 
         text = json.dumps(
             {
                 "version": __version__,
+                "arithmetic": arithmetic,
                 "config": state.run.config.as_dict(),
                 "state": {
                     "epochs": [dataclasses.asdict(epoch) for epoch in state.run.epochs],
@@ -189,7 +198,9 @@ def _read(path: Path, config: Config) -> Checkpoint:
         position = described["state"]
         run = Run(config, tuple(map(_epoch, position["epochs"])))
         state = State(run, position["step"], position["step_seconds"], **groups)
-        return Checkpoint(path, state, described["dynamics"], described["seconds"])
+        return Checkpoint(
+            path, state, described["dynamics"], described["seconds"], described["arithmetic"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
 

@@ -48,20 +48,19 @@ DECODED = "mnist-decoded.npz"
 # Beside it, the digests of the records. TFDS writes other bytes every time it prepares them.
 RECORDS = "mnist-records.json"
 VALIDATION_SIZE = 5_000  # `read_data_sets` holds out the first 5,000 training images
+SCALE = np.float32(1 / 255)
 
 
 class Split(NamedTuple):
     """Examples in the order of the archives."""
 
-    images: NDArray[np.float32]  # [N, 28, 28], rows by columns, in [0, 1]
+    pixels: NDArray[np.uint8]  # [N, 28, 28], rows by columns
     labels: NDArray[np.uint8]  # [N], in 0..9
 
-
-class _RawSplit(NamedTuple):
-    """A split as it is stored."""
-
-    pixels: NDArray[np.uint8]  # [N, 28, 28]
-    labels: NDArray[np.uint8]  # [N]
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """Return a copy of the pixels, scaled to [0, 1], of four times their size."""
+        return scale(self.pixels)
 
 
 class Dataset(NamedTuple):
@@ -90,13 +89,13 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
         _check(splits, builder.data_path)
         with contextlib.suppress(OSError):  # it saves time, and a read-only folder may lack it
             _write_decoded(decoded, splits)
-    return Dataset(**{name: Split(_scale(raw.pixels), raw.labels) for name, raw in splits.items()})
+    return Dataset(**splits)
 
 
-def _check(splits: dict[str, _RawSplit], source: Path) -> None:
+def _check(splits: dict[str, Split], source: Path) -> None:
     """Check that splits are MNIST's. Raises DataError."""
-    for name, raw in splits.items():
-        actual, expected = digest(*raw), SPLIT_SHA256[name]
+    for name, split in splits.items():
+        actual, expected = digest(*split), SPLIT_SHA256[name]
         if actual != expected:
             raise _damaged(source, f"{name} split: SHA-256 {actual}, expected {expected}")
 
@@ -171,14 +170,14 @@ def _check_archives() -> None:
             )
 
 
-def _read_prepared(builder: Any) -> dict[str, _RawSplit]:
+def _read_prepared(builder: Any) -> dict[str, Split]:
     """Decode TFDS's records into the three splits."""
     pixels, labels = _read_records(builder, "train")
     held_out, rest = slice(None, VALIDATION_SIZE), slice(VALIDATION_SIZE, None)
     return {
-        "train": _RawSplit(pixels[rest], labels[rest]),
-        "validation": _RawSplit(pixels[held_out], labels[held_out]),
-        "test": _RawSplit(*_read_records(builder, "test")),
+        "train": Split(pixels[rest], labels[rest]),
+        "validation": Split(pixels[held_out], labels[held_out]),
+        "test": Split(*_read_records(builder, "test")),
     }
 
 
@@ -204,22 +203,22 @@ def _read_records(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[
     return stored["image"][position, :, :, 0], labels[position]
 
 
-def _read_decoded(path: Path) -> dict[str, _RawSplit]:
+def _read_decoded(path: Path) -> dict[str, Split]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {
-                name: _RawSplit(arrays[f"{name}_pixels"], arrays[f"{name}_labels"])
+                name: Split(arrays[f"{name}_pixels"], arrays[f"{name}_labels"])
                 for name in SPLIT_SHA256
             }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, str(error)) from error
 
 
-def _write_decoded(path: Path, splits: dict[str, _RawSplit]) -> None:
+def _write_decoded(path: Path, splits: dict[str, Split]) -> None:
     arrays = {
         f"{name}_{field}": array
-        for name, raw in splits.items()
-        for field, array in raw._asdict().items()
+        for name, split in splits.items()
+        for field, array in split._asdict().items()
     }
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -240,9 +239,9 @@ def _damaged(path: Path, reason: str) -> DataError:
     return DataError(f"{path} is damaged ({reason}): delete it to have it prepared again")
 
 
-def _scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Scale pixels to [0, 1] by the product with float32(1/255), as `read_data_sets` does."""
-    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+    return np.multiply(pixels, SCALE, dtype=np.float32)
 
 
 class EpochOrder(NamedTuple):

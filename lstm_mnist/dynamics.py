@@ -30,7 +30,7 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, train: data.Split, points: Iterable[Sequence[Any]] = ()) -> None:
         super().__init__()
         self.points = [Point(*point) for point in points]
-        self._images = tf.constant(train.images[:PROBE_SIZE])
+        self._images = tf.constant(data.scale(train.pixels[:PROBE_SIZE]))
         self._labels = tf.constant(train.labels[:PROBE_SIZE], tf.int32)
 
     def on_train_begin(self, logs: Any = None) -> None:

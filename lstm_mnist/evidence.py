@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,21 +28,25 @@ _EPOCH = {
     "evaluation_seconds": float,
 }
 _COLUMNS: Mapping[str, type[int] | type[float]] = artifacts.flat(_EPOCH)
-_ORIGIN = {
+# What decided the bits of runs from before it was told.
+EARLIER = "earlier"
+_ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-unfused)?")
+ORIGIN = {
     "config": object,  # see `_settings`
+    "arithmetic": str,
     "versions": {str: str},
     "device": {"kind": str, "name": str, "cores": int, str: object},
     "data_sha256": dict.fromkeys(TOTALS, str),
     "git": ({"commit": str, "changed": bool},),
 }
 _RESULT = {
-    **_ORIGIN,
+    **ORIGIN,
     "final": _EPOCH,
     "best_by_validation": _EPOCH,
     "seconds": {"total": float, "training": float, "evaluation": float},
 }
 _RUN = {
-    **_ORIGIN,
+    **ORIGIN,
     "folder": str,
     "sha256": str,
     "seconds": float,
@@ -51,13 +56,20 @@ _STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": 
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
 # Settings that did not exist yet when the first studies were made. They had today's defaults.
 _LATER = ("network", "cell", "bidirectional", "layers", "context", "blanks")
+# The arithmetics that each kernel can come to. "fast" was one that XLA compiled.
+_KERNELS = {
+    "auto": config.KERNELS,
+    "compiled": ("compiled",),
+    "keras": ("keras", EARLIER),
+    "fast": (EARLIER,),
+}
 _CHOICES = {
     "readout": config.READOUTS,
     "recurrent_activation": config.RECURRENT_ACTIVATIONS,
     "scan": config.SCANS,
     "cell": config.CELLS,
     "schedule": config.SCHEDULES,
-    "kernel": ("auto", *config.KERNELS, "fast"),  # fast: an earlier one, by XLA
+    "kernel": tuple(_KERNELS),
 }
 _RANGES = {
     "layers": (1, math.inf),
@@ -79,22 +91,25 @@ def percent(split: str, correct: int) -> float:
 
 def result(content: bytes) -> dict[str, Any]:
     """Parse a run's result file."""
-    parsed: dict[str, Any] = _parsed(content, _RESULT)
+    parsed: dict[str, Any] = _with_arithmetic(_parsed(content))
+    _conform(parsed, _RESULT, "it")
     if min(parsed["seconds"].values()) < 0:
         raise ValueError("seconds are negative")
-    return {**parsed, "config": _settings(parsed["config"])}
+    return _with_settings(parsed)
 
 
 def study(content: bytes) -> dict[str, Any]:
     """Parse a study file."""
-    parsed: dict[str, Any] = _parsed(content, _STUDY)
-    runs = [{**run, "config": _settings(run["config"])} for run in parsed["runs"]]
-    return {**parsed, "runs": runs}
+    parsed: dict[str, Any] = _parsed(content)
+    _conform(parsed, {**_STUDY, "runs": [object]}, "it")
+    runs = [_with_arithmetic(run) for run in parsed["runs"]]
+    _conform(runs, [_RUN], "runs")
+    return {**parsed, "runs": [_with_settings(run) for run in runs]}
 
 
 def settings(content: bytes) -> dict[str, Any]:
     """Parse a run's settings file."""
-    return _settings(_parsed(content, object))
+    return _settings(_parsed(content))
 
 
 def history(content: bytes) -> list[dict[str, Any]]:
@@ -126,6 +141,22 @@ def _number(text: str, kind: type[int] | type[float]) -> Any:
     return number
 
 
+def _with_arithmetic(run: Any) -> Any:
+    """Return a run, and name its arithmetic if it is from before this was told."""
+    if isinstance(run, dict) and "arithmetic" not in run:
+        return {**run, "arithmetic": EARLIER}
+    return run
+
+
+def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with all its settings, whose kernel its arithmetic is of."""
+    settings, arithmetic = _settings(run["config"]), run["arithmetic"]
+    known = _ARITHMETIC.fullmatch(arithmetic)
+    if not known or arithmetic.partition("-")[0] not in _KERNELS[settings["kernel"]]:
+        raise ValueError(f"arithmetic {arithmetic!r:.40} is none of kernel {settings['kernel']}")
+    return {**run, "config": settings}
+
+
 def _settings(value: Any) -> dict[str, Any]:
     """Return a run's settings, with those that came later."""
     defaults = Config().as_dict()
@@ -152,8 +183,8 @@ def configuration(settings: Mapping[str, Any]) -> Config:
     return Config(**{field.name: settings[field.name] for field in dataclasses.fields(Config)})
 
 
-def _parsed(content: bytes, shape: Any) -> Any:
-    """Parse JSON that conforms to a shape and whose numbers are finite and keys unique."""
+def _parsed(content: bytes) -> Any:
+    """Parse JSON whose numbers are finite and keys unique."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(mapping := dict(pairs)) != len(pairs):
@@ -166,13 +197,11 @@ def _parsed(content: bytes, shape: Any) -> Any:
         return number
 
     try:
-        value = json.loads(
+        return json.loads(
             content.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
         )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    _conform(value, shape, "it")
-    return value
 
 
 def _conform(value: Any, shape: Any, name: str) -> None:

@@ -10,6 +10,8 @@ import keras
 
 from lstm_mnist import artifacts, checkpoints, data, dynamics, networks, runtime, training
 from lstm_mnist.config import Config
+from lstm_mnist.errors import UsageError
+from lstm_mnist.recurrence import layers, library
 from lstm_mnist.results import Observer, Run, State
 
 
@@ -39,9 +41,16 @@ def execute(
     `device` is what `runtime.start` returned. The folder has a result file when the run is
     finished, and not before. With a `store`, the run begins at `store.start` and can be continued
     from what is saved there. `observer` watches as in `training.run`, but is not given states.
-    Raises OutputError and what `training.run` raises.
+    Raises OutputError, what `training.run` raises, and UsageError where the run was begun with
+    another arithmetic than this process has.
     """
+    arithmetic = library.arithmetic(layers.choose(config.kernel))
     start = store.start if store else None
+    if start and start.arithmetic != arithmetic:
+        raise UsageError(
+            f"{folder} was begun by arithmetic {start.arithmetic}, and here it is {arithmetic}: "
+            "continue where the run began, or begin another one"
+        )
     began = time.perf_counter() - (start.seconds if start else 0)
     callbacks = [*observer.callbacks]
     recorder = None
@@ -51,7 +60,7 @@ def execute(
     if extras.tensorboard:
         logs = folder / artifacts.TENSORBOARD
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
-    keeper = _Keeper(folder, store, observer, callbacks, recorder, began)
+    keeper = _Keeper(folder, arithmetic, store, observer, callbacks, recorder, began)
     if start:
         # An epoch may have been finished, but not saved, when the run was interrupted.
         artifacts.remove_results(folder)
@@ -70,6 +79,7 @@ def execute(
             "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
             "evaluation": round(sum(epoch.evaluation_seconds for epoch in run.epochs), 3),
         },
+        "arithmetic": arithmetic,
         "versions": runtime.versions(),
         "device": device,
         "data_sha256": data.SPLIT_SHA256,
@@ -85,6 +95,7 @@ class _Keeper(Observer):
     def __init__(
         self,
         folder: Path,
+        arithmetic: str,
         store: checkpoints.Store | None,
         observer: Observer,
         callbacks: Sequence[keras.callbacks.Callback],
@@ -93,6 +104,7 @@ class _Keeper(Observer):
     ) -> None:
         self.callbacks = callbacks
         self._folder = folder
+        self._arithmetic = arithmetic
         self._store = store
         self._observer = observer
         self._recorder = recorder
@@ -102,7 +114,8 @@ class _Keeper(Observer):
         """Save a checkpoint, and write the files of a finished epoch."""
         if self._store:
             points = self._recorder.points if self._recorder else None
-            self._store.save(state, points, time.perf_counter() - self._began)
+            seconds = time.perf_counter() - self._began
+            self._store.save(state, points, seconds, arithmetic=self._arithmetic)
         # Once there is a checkpoint, the settings make the folder an unfinished run's.
         if not (self._folder / artifacts.CONFIG).exists():
             artifacts.write_json(self._folder / artifacts.CONFIG, state.run.config.as_dict())

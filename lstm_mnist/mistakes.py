@@ -38,7 +38,7 @@ def find(model: keras.Model, split: data.Split, *, most: int = 12) -> Mistakes:
 
     `model` maps images [B, 28, 28] to logits [B, 10].
     """
-    probabilities = training.probabilities(training.predict(model, split.images))
+    probabilities = training.probabilities(training.predict(model, split.pixels))
     labels = split.labels.astype(int)
     predicted = probabilities.argmax(axis=1)
     classes = probabilities.shape[1]
@@ -52,7 +52,7 @@ def find(model: keras.Model, split: data.Split, *, most: int = 12) -> Mistakes:
         tuple(
             Mistake(
                 position=int(position),
-                image=split.images[position],
+                image=data.scale(split.pixels[position]),
                 label=int(labels[position]),
                 predicted=int(predicted[position]),
                 probability=float(confidence[position]),

@@ -48,6 +48,7 @@ class Run:
     sha256: str  # of its result file
     config: dict[str, Any]
     seconds: float
+    arithmetic: str  # see `library.arithmetic`
     versions: dict[str, str]
     device: dict[str, Any]
     data_sha256: dict[str, str]
@@ -147,7 +148,7 @@ def read_folder(folder: Path) -> Run:
             sha256=_digest(content),
             seconds=result["seconds"]["total"],
             epochs=tuple(map(_epoch, rows)),
-            **{key: result[key] for key in ("config", "versions", "device", "data_sha256", "git")},
+            **{key: result[key] for key in evidence.ORIGIN},
         )
         _prove(run)
         if settings != run.config:
@@ -247,15 +248,18 @@ def pooled(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def committed(like: Run) -> list[Run]:
-    """Return the runs of the package's studies with a run's settings and data; maybe none."""
+    """Return the runs of the package's studies with a run's settings, data and arithmetic."""
     path = COMMITTED / f"{like.label}.json"
     runs = _read_study(path) if path.exists() else []
     return [run for run in runs if not [*_differences(run, like)]]
 
 
 def _differences(one: Run, other: Run) -> Iterable[str]:
+    if one.arithmetic != other.arithmetic:
+        yield "arithmetic"
     for key in one.config | other.config:
-        if key != "seed" and one.config.get(key) != other.config.get(key):
+        # What a kernel comes to is the arithmetic.
+        if key not in ("seed", "kernel") and one.config.get(key) != other.config.get(key):
             yield key
     if one.data_sha256 != other.data_sha256:
         yield "data"

@@ -228,14 +228,15 @@ def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.
 
     `skip` of them were taken before.
     """
-    images, labels = map(tf.constant, dataset.train)
+    pixels, labels = map(tf.constant, dataset.train)
 
     def epochs() -> Iterator[NDArray[np.int64]]:
         return (order.train.reshape(-1, config.batch_size) for order in orders(config, dataset))
 
     @tf.autograph.experimental.do_not_convert  # which would write a temporary file
     def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(images, index), tf.gather(labels, index)
+        images = tf.cast(tf.gather(pixels, index), tf.float32) * data.SCALE
+        return images, tf.gather(labels, index)
 
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread delays the end of a pass, at times by seconds
@@ -247,18 +248,19 @@ def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.
 
 def evaluate(model: keras.Model, split: data.Split) -> Score:
     """Score a network on every example of a split."""
-    return score(predict(model, split.images), split.labels)
+    return score(predict(model, split.pixels), split.labels)
 
 
-def predict(model: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a network's logits [N, 10] for images [N, 28, 28]."""
+def predict(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a network's logits [N, 10] for images [N, 28, 28]: float32, or a split's pixels."""
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(images), EVALUATION_BATCH_SIZE):
+            batch = images[start : start + EVALUATION_BATCH_SIZE]
+            yield data.scale(batch) if batch.dtype == np.uint8 else batch
+
     # Less is copied than by Keras' `predict`, which hands all images to tf.data first.
-    return np.concatenate(
-        [
-            model.predict_on_batch(images[start : start + EVALUATION_BATCH_SIZE])
-            for start in range(0, len(images), EVALUATION_BATCH_SIZE)
-        ]
-    )
+    return np.concatenate([model.predict_on_batch(batch) for batch in batches()])
 
 
 def probabilities(logits: NDArray[np.float32]) -> Probabilities:

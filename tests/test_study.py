@@ -25,6 +25,7 @@ def run(
         sha256=f"{seed:064x}",
         config=settings | changes,
         seconds=90.0,
+        arithmetic="compiled-1",
         versions={"tensorflow": "2.21.0"},
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
@@ -73,6 +74,7 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
     [
         (run(1, 9_800, units=64), "differ in units"),
         (dataclasses.replace(run(1, 9_800), data_sha256={"train": "x"}), "differ in data"),
+        (dataclasses.replace(run(1, 9_800), arithmetic="keras-1"), "differ in arithmetic"),
         (run(0, 9_800), "seed 0 is there twice"),
     ],
 )

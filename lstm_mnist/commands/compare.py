@@ -228,7 +228,10 @@ def _false_alarm(gate: Gate, runs: Sequence[study.Run]) -> str:
 
     studied = study.committed(runs[0])
     if not studied:
-        return "false alarm: unknown, because runs with these settings were not studied"
+        return (
+            "false alarm: unknown, because no runs with these settings were studied by this "
+            f"arithmetic, {runs[0].arithmetic}"
+        )
     epochs = [getattr(run, gate.epoch) for run in studied]
     missed = sum(bool(gate.failures("", train=one.train, test=one.test)) for one in epochs)
     rate = inference.rate(missed, len(studied))

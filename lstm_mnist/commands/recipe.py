@@ -8,6 +8,7 @@ from absl import flags
 from lstm_mnist import config
 from lstm_mnist.commands import common
 from lstm_mnist.errors import UsageError
+from lstm_mnist.recurrence import library
 
 _DEFAULT = config.Config()
 _EPOCHS = flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes of training.", lower_bound=1)
@@ -84,6 +85,7 @@ def given() -> set[str]:
 
 def settings(variant: str, seed: int) -> config.Config:
     """Return a variant's Config with what the flags change in it. Raises UsageError."""
+    library.choose(common.KERNEL.value)  # which refuses a kernel that is not there
     parts = {
         "cell": _CELL.value,
         "bidirectional": _BIDIRECTIONAL.value,

@@ -184,10 +184,12 @@ def _heading(settings: config.Config, device: dict[str, Any]) -> str:
         if settings.cell == "lstm"
         else "no gates"
     )
+    missing = settings.kernel == "auto" and device["kind"] == "CPU" and library.best() is None
     return (
         f"Variant {settings.variant}, network {settings.network}: {cell}, "
         f"{settings.scan} as time steps; seed {settings.seed}\n"
         f"{device['kind']}: {device['name']}, {device['cores']} cores"
+        + (f"\nKeras' own layers are taken: {library.NOT_BUILT}" if missing else "")
     )
 
 

@@ -12,6 +12,11 @@ from lstm_mnist.errors import UsageError
 # or initial weight. tests/test_arithmetic.py holds the kernel's bits to it.
 VERSION = 1
 
+NOT_BUILT = (
+    "the compiled kernel was not built: install a C++ compiler and run "
+    "`pip install --no-deps --editable .`"
+)
+
 
 class Build(NamedTuple):
     """A build of the kernel, and what its processor has, as Linux names it."""
@@ -56,10 +61,7 @@ def choose(kernel: str) -> str:
     Raises UsageError for "compiled" where there is none.
     """
     if kernel == "compiled" and best() is None:
-        raise UsageError(
-            "--kernel=compiled: the compiled kernel was not built; install a C++ compiler and run "
-            "`pip install --no-deps --editable .`, or take --kernel=keras"
-        )
+        raise UsageError(f"--kernel=compiled: {NOT_BUILT}, or take --kernel=keras")
     return "keras" if kernel == "keras" or best() is None else "compiled"
 
 
@@ -74,6 +76,11 @@ def processor_features() -> frozenset[str]:
 
 
 def arithmetic(kernel: str) -> str:
-    """Return the name of what decides a run's bits, given a seed: kernel "compiled" or "keras"."""
+    """Return the name of what decides a run's bits, given a seed: kernel "compiled" or "keras".
+
+    Beside the compiled kernel they are the same for any number of threads, and on every x86-64
+    processor that fuses multiply and add. Beside Keras' own layers they depend on both, and on a
+    GPU, which the name does not tell.
+    """
     build = best() if kernel == "compiled" else None
     return f"{kernel}-{VERSION}{'' if build is None or build.fused else '-unfused'}"
