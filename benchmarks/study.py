@@ -79,16 +79,17 @@ def table_of_variants(groups: Groups) -> str:
     """Return the table of the script's network."""
     recorded = comparison.recorded_test_curves()
     lines = [
-        "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
-        _row(f"recorded original, {len(recorded)}", recorded, ""),
+        "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict "
+        "| arithmetic |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
+        _row(f"recorded original, {len(recorded)}", recorded, "", "TensorFlow 1.15.5"),
     ]
     for name in config.VARIANTS:
         if not (runs := groups.get(name)):
             continue
         curves = [run.test_curve for run in runs]
         verdict = inference.judge(curves, recorded)
-        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word))
+        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word, _arithmetic(runs)))
     return "\n".join(lines) + "\n"
 
 
@@ -97,22 +98,33 @@ def table_of_networks(groups: Groups) -> str:
     measured = json.loads(networks.PATH.read_text(encoding="utf-8"))["networks"]
     lines = [
         "| network | parameters | `stable`: mean | sd | `original`: mean | sd | collapsed "
-        "| seconds per epoch |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| arithmetic | seconds per epoch |",
+        "|---|--:|--:|--:|--:|--:|--:|---|--:|",
     ]
     for network, facts in measured.items():
         columns = [f"`{network}`", f"{facts['parameters']:,}"]
+        both: list[study.Run] = []
         for variant in ("stable", "original"):
             runs = groups[study.label({"variant": variant, "network": network})]
             finals = inference.summarise([run.final.percent("test") for run in runs])
             columns += [f"{finals.mean:.2f}", f"{finals.sd:.2f}"]
+            both += runs
         collapsed = sum(run.collapsed for run in runs)
-        columns += [f"{collapsed} of {len(runs)}", f"{facts['epoch_seconds']:.1f}"]
+        columns += [
+            f"{collapsed} of {len(runs)}",
+            _arithmetic(both),
+            f"{facts['epoch_seconds']:.1f}",
+        ]
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
 
 
-def _row(label: str, curves: list[list[float]], verdict: str) -> str:
+def _arithmetic(runs: list[study.Run]) -> str:
+    """Return what decided the bits of runs, in Markdown."""
+    return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
+
+
+def _row(label: str, curves: list[list[float]], verdict: str, arithmetic: str) -> str:
     finals = inference.summarise([curve[-1] for curve in curves])
     highest = inference.summarise([max(curve) for curve in curves])
     collapses = inference.rate(sum(map(comparison.collapsed, curves)), len(curves))
@@ -121,7 +133,7 @@ def _row(label: str, curves: list[list[float]], verdict: str) -> str:
         f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
         f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
         f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
-        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} |"
+        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
     )
 
 

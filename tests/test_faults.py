@@ -11,7 +11,7 @@ import keras
 import pytest
 from conftest import Command, environment
 
-from lstm_mnist import config, data, networks
+from lstm_mnist import config, data, networks, study
 from lstm_mnist.errors import DataError
 
 ROOT = Path(__file__).parents[1]
@@ -160,3 +160,28 @@ def test_table_of_faults_names_tests_that_exist() -> None:
             module = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
             functions = [node.name for node in module.body if isinstance(node, ast.FunctionDef)]
             assert name in functions, f"{file}::{name}"
+
+
+def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
+    package = Path(__file__).parents[1] / "lstm_mnist"
+    without = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(package, tmp_path / "lstm_mnist", ignore=without)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "lstm_mnist", "--epochs=1", "--units=1", *arguments],
+            cwd=tmp_path,
+            env={**environment(data_dir), "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = run("--kernel=compiled")
+    assert refused.returncode == 2
+    assert "--kernel=compiled: the compiled kernel was not built: install" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    finished = run("--output_dir=run")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("Keras' own layers are taken: the compiled kernel was not") == 1
+    assert study.read([tmp_path / "run"])[0].arithmetic == "keras-1"

@@ -15,6 +15,8 @@ import pytest
 from conftest import Command, environment, started, wait_for, without_tensorflow
 
 from lstm_mnist import checkpoints, config, data, job, networks, study
+from lstm_mnist.errors import UsageError
+from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
 
 SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
@@ -160,6 +162,23 @@ def test_changed_flags_are_refused(unfinished: Path) -> None:
             "record_dynamics is True, not False)"
         ) in finished.stderr
         assert finished.stderr.count("\n") == 1
+    assert sorted(unfinished.rglob("*")) == before
+
+
+def test_another_arithmetic_is_refused(
+    unfinished: Path, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(unfinished.rglob("*"))
+    start = checkpoints.newest(unfinished)
+    monkeypatch.setattr(library, "VERSION", 2)
+    with pytest.raises(UsageError, match=r"begun by arithmetic \w+-1, and here it is \w+-2"):
+        job.execute(
+            start.config,
+            dataset,
+            unfinished,
+            device={},
+            store=checkpoints.Store(unfinished, start),
+        )
     assert sorted(unfinished.rglob("*")) == before
 
 

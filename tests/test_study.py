@@ -83,6 +83,25 @@ def test_unlike_runs_are_not_pooled(other: study.Run, message: str) -> None:
         study.pooled([run(0, 9_800), other])
 
 
+@pytest.mark.parametrize(
+    ("kernel", "arithmetic"),
+    [
+        ("keras", "compiled-1"),
+        ("fast", "compiled-1"),
+        ("auto", "earlier"),
+        ("auto", "compiled-0"),
+        ("auto", "compiled-1 "),
+    ],
+)
+def test_arithmetic_that_a_kernel_cannot_come_to(
+    kernel: str, arithmetic: str, tmp_path: Path
+) -> None:
+    forged = dataclasses.replace(run(0, 9_800, kernel=kernel), arithmetic=arithmetic)
+    study.write(tmp_path / "study.json", [forged])
+    with pytest.raises(DataError, match=f"arithmetic '{arithmetic}' is none of kernel {kernel}"):
+        study.read([tmp_path / "study.json"])
+
+
 def test_pooled_by_variant_and_seed() -> None:
     runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
     groups = study.pooled(runs)
