@@ -4,6 +4,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 KERNEL := $(wildcard lstm_mnist/recurrence/*.cpp lstm_mnist/recurrence/*.h)
+# Those of setup.py.
+LEVELS := $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4 -march=x86-64-v3 -march=x86-64,-O3)
 
 .PHONY: run test test-slow lint bench image
 
@@ -20,6 +22,10 @@ lint: $(VENV)/installed-dev $(VENV)/built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(KERNEL)
+	@if command -v $(CXX) >/dev/null; then set -ex; for level in $(LEVELS); do \
+	    $(CXX) -std=c++17 $$level -fsyntax-only -Wall -Wextra -Werror $(filter %.cpp,$(KERNEL)); done; \
+	else echo "Without a C++ compiler, the kernel's warnings are not looked for." >&2; fi
 
 bench: $(VENV)/installed-bench $(VENV)/built
 	$(BIN)/python -m benchmarks $(ARGS)
