@@ -1,8 +1,11 @@
 """Builds the compiled kernel, once for each level of x86-64, where there is a C++ compiler."""
 
+import copy
 import platform
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 FOLDER = "lstm_mnist/recurrence"
 MACHINE = platform.machine()
@@ -29,6 +32,18 @@ def build(name: str) -> Extension:
     )
 
 
+class BuildApart(build_ext):
+    """Keeps the builds' object files, which are of one source and made at once, apart."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build in a folder of its own."""
+        command = copy.copy(self)
+        command.build_temp = str(Path(self.build_temp, ext.name))
+        super(BuildApart, command).build_extension(ext)
+
+
 setup(
-    ext_modules=[build(name) for name in BUILDS], options={"build_ext": {"parallel": len(BUILDS)}}
+    ext_modules=[build(name) for name in BUILDS],
+    cmdclass={"build_ext": BuildApart},
+    options={"build_ext": {"parallel": len(BUILDS)}},
 )

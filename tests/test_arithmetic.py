@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -31,6 +32,13 @@ BUILDS = [
     for build in library.BUILDS["x86_64"]
     if library.path(build).exists() and build.features <= library.processor_features()
 ]
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+def test_all_builds_are_there() -> None:
+    assert [
+        build.name for build in library.BUILDS["x86_64"] if not library.path(build).exists()
+    ] == []
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.name)
