@@ -27,7 +27,7 @@ def main() -> None:
         workers = {name: stack.enter_context(Worker(runtime.cores())) for name in configs}
         for name, worker in workers.items():
             worker.call(contenders.start, "ours", configs[name], dataset)
-            worker.call(contenders.epoch)  # compiles
+            worker.call(contenders.epoch)  # traces
         rounds = []
         for _ in range(ROUNDS):
             rounds.append({name: worker.call(contenders.epoch) for name, worker in workers.items()})
