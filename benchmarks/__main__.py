@@ -13,10 +13,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks import contenders, floor, record
-from benchmarks.processes import Worker
+from benchmarks.processes import Worker, machine
 from lstm_mnist import artifacts, data, runtime
 from lstm_mnist.config import Config
-from lstm_mnist.recurrence import library
 
 PATH = record.FOLDER / "comparison.json"
 MIN_TEST_ACCURACY = 0.95  # less is not training
@@ -57,11 +56,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PATH)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     measured = measure(dataset, arguments.rounds)
     check_accuracy(measured)
-    artifacts.write_json(arguments.output, {**record.circumstances(machine), **as_dict(measured)})
+    artifacts.write_json(arguments.output, {**record.circumstances(machine()), **as_dict(measured)})
     print(table(measured))
 
 

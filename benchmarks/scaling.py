@@ -12,10 +12,9 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks import contenders, record
-from benchmarks.processes import Worker
+from benchmarks.processes import Worker, machine
 from lstm_mnist import artifacts, data, runtime
 from lstm_mnist.config import Config
-from lstm_mnist.recurrence import library
 
 CONTENDERS = ("ours", "pytorch", "stock_keras")
 ROUNDS = 5
@@ -50,7 +49,6 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=record.FOLDER)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     seconds: dict[Point, dict[str, float]] = {}
     for point in dict.fromkeys(point for points in POINTS.values() for point in points):
@@ -60,7 +58,7 @@ def main() -> None:
     artifacts.write_json(
         arguments.output_dir / "scaling.json",
         {
-            **record.circumstances(machine),
+            **record.circumstances(machine()),
             "points": [
                 {**point._asdict(), "fraction": point.fraction, "epoch_seconds": epoch_seconds}
                 for point, epoch_seconds in seconds.items()

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import contenders, record
 from benchmarks.contenders.__main__ import pack
-from lstm_mnist import artifacts, comparison, config, data, runtime
-from lstm_mnist.recurrence import library
+from benchmarks.processes import machine
+from lstm_mnist import artifacts, comparison, config, data
 
 SEEDS, CHOOSING_SEEDS = range(5), range(100, 105)
 MAX_EPOCHS = 6
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PATH)
     path: Path = parser.parse_args().output
 
-    circumstances = record.circumstances(runtime.start("cpu", library.choose("auto")))
+    circumstances = record.circumstances(machine())
     outcomes = read(path, circumstances) if path.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         runner = Runner(Path(name), data.load())
