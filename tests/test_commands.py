@@ -12,7 +12,7 @@ from conftest import Command, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from lstm_mnist import config, data, training, verification
+from lstm_mnist import config, data, recording, training
 from lstm_mnist.__main__ import COMMANDS
 
 
@@ -155,26 +155,56 @@ def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) 
         assert logged == pytest.approx([float(row[name]) for row in history], rel=1e-6)
 
 
-def test_verify(command: Command, tmp_path: Path) -> None:
+def test_verify(command: Command) -> None:
     finished = command("verify")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert finished.stderr == ""
-    assert finished.stdout.count(" ok\n") == 25
-    assert finished.stdout.endswith("All within bounds.\n")
+    header, *rows, verdict = finished.stdout.splitlines()
+    assert header.split() == ["quantity", "ours", "recorded", "difference", "bound"]
+    assert len(rows) == 89
+    assert all(row.endswith("  ok") for row in rows)
+    assert verdict == "All within bounds."
 
 
-def test_verify_fails_on_an_altered_trace(command: Command, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def altered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace with another loss."""
     import numpy as np
 
-    shipped = verification.SHIPPED_TRACE
+    shipped = recording.SHIPPED_TRACE
     with np.load(shipped) as file:
         arrays = dict(file)
     arrays["loss"][3] += 1e-3
-    np.savez(tmp_path / "altered.npz", **arrays)
-    (tmp_path / "altered.json").write_text(shipped.with_suffix(".json").read_text())
-    finished = command("verify", "--trace=altered.npz")
+    path = tmp_path_factory.mktemp("altered") / "altered.npz"
+    np.savez(path, **arrays)
+    path.with_suffix(".json").write_text(shipped.with_suffix(".json").read_text())
+    return path
+
+
+def test_verify_fails_on_an_altered_trace(command: Command, altered: Path) -> None:
+    finished = command("verify", f"--trace={altered}", "--json")
     assert finished.returncode == 1
-    assert re.search(r"losses of the first 10 steps .*FAILED", finished.stdout)
+    assert finished.stderr == ""
+    told = json.loads(finished.stdout)
+    assert (told["seed"], told["passed"]) == (7, False)
+    assert told["kernel"] in config.KERNELS
+    failed = [row["quantity"] for row in told["checks"] if not row["passed"]]
+    assert failed == [f"losses of the first {steps} steps" for steps in (10, 50)]
+    assert all(
+        set(row) == {"quantity", "ours", "recorded", "difference", "bound", "passed"}
+        for row in told["checks"]
+    )
+
+
+def test_verify_refuses_an_unreadable_trace_before_tensorflow_is_imported(
+    altered: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "trace.npz").write_bytes(altered.read_bytes()[:1000])
+    (tmp_path / "trace.json").write_text(altered.with_suffix(".json").read_text())
+    finished = without_tensorflow(tmp_path, "verify", "--trace=trace.npz")
+    assert finished.returncode == 3
+    assert finished.stderr.startswith("lstm_mnist: trace.npz is not a readable NPZ file")
+    assert finished.stderr.count("\n") == 1
 
 
 def test_help_does_not_import_tensorflow() -> None:

@@ -1,9 +1,11 @@
 """Replay a recorded trace of the original script and compare every quantity with it."""
 
 import dataclasses
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -13,13 +15,16 @@ from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import library
 
 if TYPE_CHECKING:
-    from lstm_mnist.verification import Check
+    from lstm_mnist.recording import Check
 
 _TRACE = flags.DEFINE_string(
     "trace",
     None,
     "NPZ file of a trace, its JSON file beside it. By default the trace that is part of the "
     "package: seed 7 under TensorFlow 1.15.5.",
+)
+_JSON = flags.DEFINE_bool(
+    "json", False, "Print one JSON object, when all is compared, in place of the table."
 )
 flags.adopt_module_key_flags(common)
 
@@ -31,18 +36,29 @@ def main(arguments: Sequence[str]) -> int:
     for file in () if _TRACE.value is None else _trace_files(Path(_TRACE.value)):
         if not file.is_file():
             raise UsageError(f"--trace={_TRACE.value}: there is no file {file}")
-    runtime.start(common.DEVICE.value, library.choose(common.KERNEL.value))
+    kernel = library.choose(common.KERNEL.value)
+    from lstm_mnist import recording
+
+    trace = recording.load_trace(Path(_TRACE.value or recording.SHIPPED_TRACE))
+    runtime.start(common.DEVICE.value, kernel)
     from lstm_mnist import data, verification
 
-    trace = verification.load_trace(Path(_TRACE.value or verification.SHIPPED_TRACE))
     settings = dataclasses.replace(verification.ORIGINAL, kernel=common.KERNEL.value)
     dataset = data.load(data_dir, progress=common.progress())
-    print(f"{'quantity':51} {'deviation':>10} {'bound':>8}")
-    failed = 0
+    if not _JSON.value:
+        print(f"{'quantity':57} {'ours':>12} {'recorded':>12} {'difference':>10} {'bound':>8}")
+    checks = []
     for check in verification.checks(trace, dataset, settings):
-        print(_row(check), flush=True)
-        failed += not check.passed
-    print(f"FAILED: {failed} out of bounds" if failed else "All within bounds.")
+        checks.append(check)
+        if not _JSON.value:
+            print(_row(check), flush=True)
+    failed = sum(not check.passed for check in checks)
+    if _JSON.value:
+        rows = [{**dataclasses.asdict(check), "passed": check.passed} for check in checks]
+        fields = {"seed": trace.seed, "kernel": kernel, "passed": not failed, "checks": rows}
+        print(json.dumps(_finite(fields), indent=1, allow_nan=False))
+    else:
+        print(f"FAILED: {failed} out of bounds" if failed else "All within bounds.")
     return 1 if failed else 0
 
 
@@ -52,5 +68,20 @@ def _trace_files(path: Path) -> tuple[Path, Path]:
 
 def _row(check: "Check") -> str:
     bound = f"{check.bound:8.0e}" if check.bound else f"{'exact':>8}"
-    deviation = f"{check.deviation:10.1e}" if check.bound else f"{check.deviation:10.0f}"
-    return f"{check.quantity:51} {deviation} {bound}  {'ok' if check.passed else 'FAILED'}"
+    difference = f"{check.difference:10.1e}" if check.bound else f"{check.difference:10.3g}"
+    sides = f"{_short(check.ours):>12} {_short(check.recorded):>12}"
+    verdict = "ok" if check.passed else "FAILED"
+    return f"{check.quantity:57} {sides} {difference} {bound}  {verdict}"
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with null for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

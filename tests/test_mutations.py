@@ -1,0 +1,46 @@
+"""Every fault of `mutations` is found by `verify`, by the quantity that is named there."""
+
+import dataclasses
+
+import pytest
+from mutations import MUTATIONS, PAGE, Mutation, rendered
+
+from lstm_mnist import data, recording, tensorflow1, verification
+
+TRACE = recording.load_trace(recording.SHIPPED_TRACE)
+FOUND_AT_ONCE = [mutation for mutation in MUTATIONS if not mutation.slow]
+FOUND_IN_THE_RUN = [mutation for mutation in MUTATIONS if mutation.slow]
+
+
+def first_out_of_bounds(mutation: Mutation, dataset: data.Dataset) -> str | None:
+    settings = dataclasses.replace(
+        verification.ORIGINAL, **{"kernel": mutation.kernel, **mutation.settings}
+    )
+    checks = verification.checks(TRACE, dataset, settings)
+    return next((check.quantity for check in checks if not check.passed), None)
+
+
+@pytest.mark.parametrize("mutation", FOUND_AT_ONCE, ids=str)
+def test_fault_is_found(
+    mutation: Mutation, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutation.put(monkeypatch)
+    monkeypatch.setattr(tensorflow1, "SEEDS", 20)  # saves seconds; the bounds follow
+    assert first_out_of_bounds(mutation, dataset) == mutation.found_by
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", FOUND_IN_THE_RUN, ids=str)
+def test_fault_is_found_in_the_run(
+    mutation: Mutation, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutation.put(monkeypatch)
+    assert first_out_of_bounds(mutation, dataset) == mutation.found_by
+
+
+def test_page_tells_of_every_fault() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert rendered(text) == text
+    for mutation in MUTATIONS:
+        assert f"| {mutation.fault} | {mutation.found_by} |" in text
+    assert len({mutation.fault for mutation in MUTATIONS}) == len(MUTATIONS)
