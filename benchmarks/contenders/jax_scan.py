@@ -1,12 +1,13 @@
 """JAX: a jitted training step around lax.scan, with Adam written out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.contenders import CLASSES, orders, steps
 from lstm_mnist import data
@@ -44,9 +45,22 @@ class Contender:
 
     def train_epoch(self) -> None:
         """Take one step per batch."""
-        for index in next(self._orders):
+        self.train(next(self._orders))
+
+    def train(self, order: NDArray[np.int64]) -> None:
+        """Take one step per row of indices [steps, B]."""
+        for index in order:
             self._state = self._step(self._state, *self._train, index)
         jax.block_until_ready(self._state)
+
+    def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set the weights by their names in this project."""
+        parameters = {name: jnp.asarray(array) for name, array in weights.items()}
+        self._state = self._state._replace(parameters=parameters)
+
+    def outputs(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Return the final h and c [B, units] and the logits [B, 10] of images [B, 28, 28]."""
+        return tuple(np.asarray(part) for part in outputs(self._state.parameters, images))
 
     def evaluate(self) -> tuple[float, float]:
         """Return the accuracy over all training and over all test images."""
@@ -86,6 +100,11 @@ def initial(config: Config, features: int) -> State:
 
 def logits(parameters: Parameters, images: jax.Array) -> jax.Array:
     """Return the logits [B, 10] of images [B, 28, 28]."""
+    return outputs(parameters, images)[-1]
+
+
+def outputs(parameters: Parameters, images: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the final h and c [B, units] and the logits [B, 10] of images [B, 28, 28]."""
 
     def time_step(states: tuple[jax.Array, jax.Array], row: jax.Array) -> tuple[Any, None]:
         hidden, cell = states
@@ -97,8 +116,8 @@ def logits(parameters: Parameters, images: jax.Array) -> jax.Array:
         return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None
 
     zeros = jnp.zeros((len(images), len(parameters["recurrent_kernel"])))
-    (_, cell), _ = jax.lax.scan(time_step, (zeros, zeros), jnp.swapaxes(images, 0, 1))
-    return cell @ parameters["dense_kernel"] + parameters["dense_bias"]
+    (hidden, cell), _ = jax.lax.scan(time_step, (zeros, zeros), jnp.swapaxes(images, 0, 1))
+    return hidden, cell, cell @ parameters["dense_kernel"] + parameters["dense_bias"]
 
 
 def loss(parameters: Parameters, images: jax.Array, labels: jax.Array) -> jax.Array:
