@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from benchmarks import contenders, floor, record
 from benchmarks.processes import Worker
-from lstm_mnist import artifacts, data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import files, runtime
 
 LEAST_TEST_ACCURACY = 0.95  # less is not training
 
@@ -62,7 +63,7 @@ def main() -> None:
     work = floor.work(Config(), dataset)
     text = table(measured, work)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(
+    files.write_json(
         arguments.output_dir / "comparison.json",
         {**record.circumstances(machine), **as_dict(measured, work)},
     )

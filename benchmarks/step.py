@@ -10,9 +10,10 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from lstm_mnist import data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
 
 ROUNDS, REPETITIONS = 7, 550  # as many steps as an epoch has
 

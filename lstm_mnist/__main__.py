@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from lstm_mnist import signals
-from lstm_mnist.errors import OutputError, UsageError, UserError
+from lstm_mnist.system import signals
+from lstm_mnist.system.errors import OutputError, UsageError, UserError
 
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",

@@ -1,4 +1,4 @@
-"""MNIST as TensorFlow 1's `read_data_sets` gave it, and the order in which `next_batch` fed it.
+"""MNIST as TensorFlow 1's `read_data_sets` gave it.
 
 The four archives are part of the package. TensorFlow Datasets (TFDS) prepares them and keeps the
 result in its cache; what is read back is put into the order of the archives and checked.
@@ -7,19 +7,17 @@ result in its cache; what is read back is put into the order of the archives and
 import contextlib
 import hashlib
 import io
-import itertools
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_mnist import files
-from lstm_mnist.errors import DataError
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import DataError, OutputError
 
 BUILDER = "mnist:3.0.1"
 ARCHIVES = Path(__file__).parent / "archives"
@@ -87,7 +85,7 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
     else:
         splits = _read_prepared(builder)
         _check(splits, builder.data_path)
-        with contextlib.suppress(OSError):  # it saves time, and a read-only folder may lack it
+        with contextlib.suppress(OutputError):  # only faster; a read-only folder does without
             _write_decoded(decoded, splits)
     return Dataset(**splits)
 
@@ -116,7 +114,7 @@ def _prepared_builder(data_dir: str | None, *, progress: bool) -> Any:
         if not builder.is_prepared():
             builder = _prepare(builder.data_path.parents[1], progress=progress)
         return builder
-    except OSError as error:
+    except (OSError, OutputError) as error:
         place = data_dir or tfds.core.constants.DATA_DIR
         raise DataError(
             f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
@@ -242,59 +240,3 @@ def _damaged(path: Path, reason: str) -> DataError:
 def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Scale pixels to [0, 1] by the product with float32(1/255), as `read_data_sets` does."""
     return np.multiply(pixels, SCALE, dtype=np.float32)
-
-
-class EpochOrder(NamedTuple):
-    """Which examples one epoch's three passes feed, in order: indices into the splits."""
-
-    train: NDArray[np.int64]
-    train_evaluation: NDArray[np.int64]
-    test_evaluation: NDArray[np.int64]
-
-
-def epoch_orders(
-    seed: int, *, train_size: int, test_size: int, batch_size: int
-) -> Iterator[EpochOrder]:
-    """Yield the order of every epoch, as `next_batch` under `np.random.seed(seed)` feeds it.
-
-    A pass feeds the whole batches that fit into the split; what is left over begins the next pass.
-    """
-    random = np.random.RandomState(seed)
-    train, test = _Stream(train_size, random), _Stream(test_size, random)
-    train_pass = train_size - train_size % batch_size
-    test_pass = test_size - test_size % batch_size
-    while True:
-        yield EpochOrder(train.take(train_pass), train.take(train_pass), test.take(test_pass))
-
-
-def epoch_order(
-    seed: int, epoch: int, *, train_size: int, test_size: int, batch_size: int
-) -> EpochOrder:
-    """Return the order of epoch `epoch` (from 0) alone; see `epoch_orders`."""
-    orders = epoch_orders(seed, train_size=train_size, test_size=test_size, batch_size=batch_size)
-    return next(itertools.islice(orders, epoch, None))
-
-
-class _Stream:
-    """The endless sequence of a split's examples that `next_batch` cuts into batches."""
-
-    def __init__(self, size: int, random: np.random.RandomState) -> None:
-        self._random = random
-        self._order = np.arange(size)
-        self._rest = self._order[:0]
-
-    def take(self, count: int) -> NDArray[np.int64]:
-        parts = []
-        while count > 0:
-            if not len(self._rest):
-                self._shuffle()
-            part, self._rest = self._rest[:count], self._rest[count:]
-            count -= len(part)
-            parts.append(part)
-        return np.concatenate(parts)
-
-    def _shuffle(self) -> None:
-        # A fresh permutation of the already shuffled examples, as `next_batch` draws it.
-        permutation = np.arange(len(self._order))
-        self._random.shuffle(permutation)
-        self._order = self._rest = self._order[permutation]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist.config import STEPS, Config
-from lstm_mnist.errors import DataError
 from lstm_mnist.recurrence import layers
+from lstm_mnist.system.errors import DataError
 
 FEATURES, CLASSES = 28, 10
 SHIPPED_MODEL = Path(__file__).parent / "model" / "stable.keras"

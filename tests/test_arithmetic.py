@@ -108,7 +108,7 @@ def kernel_digest() -> str:
 def training_digest(cores: int) -> str:
     """Train the script's network for two epochs of six batches."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from lstm_mnist import runtime
+    from lstm_mnist.system import runtime
 
     runtime.start("cpu", "compiled")
     from lstm_mnist import config, data, training

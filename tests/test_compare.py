@@ -9,7 +9,8 @@ import psutil
 from conftest import Command, started, wait_for
 from numpy.typing import NDArray
 
-from lstm_mnist import networks, study
+from lstm_mnist import networks
+from lstm_mnist.studies import records
 
 SMALL = ("--units=8", "--batch_size=1000", "--epochs=4")
 
@@ -22,7 +23,7 @@ def weights(folder: Path) -> dict[str, NDArray[Any]]:
 
 def assert_same_runs(one: Path, other: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        assert study.read_folder(one / name).epochs == study.read_folder(other / name).epochs
+        assert records.read_folder(one / name).epochs == records.read_folder(other / name).epochs
         ours, theirs = weights(one / name), weights(other / name)
         for key, value in ours.items():
             assert np.array_equal(value, theirs[key])

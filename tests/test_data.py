@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_mnist import data
-from lstm_mnist.errors import DataError
+from lstm_mnist.order import epoch_order, epoch_orders
+from lstm_mnist.system.errors import DataError
 
 SIZES = {"train_size": 55_000, "test_size": 10_000}
 
@@ -70,7 +71,7 @@ class NextBatch:
 def test_order_is_that_of_next_batch(batch_size: int) -> None:
     np.random.seed(11)
     train, test = NextBatch(100), NextBatch(30)
-    orders = data.epoch_orders(11, train_size=100, test_size=30, batch_size=batch_size)
+    orders = epoch_orders(11, train_size=100, test_size=30, batch_size=batch_size)
     for order in itertools.islice(orders, 5):
         for split, size, indices in (
             (train, 100, order.train),
@@ -82,16 +83,14 @@ def test_order_is_that_of_next_batch(batch_size: int) -> None:
 
 
 def test_any_epoch_can_be_entered() -> None:
-    orders = data.epoch_orders(3, **SIZES, batch_size=100)
+    orders = epoch_orders(3, **SIZES, batch_size=100)
     *_, eighth = itertools.islice(orders, 8)
-    for expected, actual in zip(
-        eighth, data.epoch_order(3, 7, **SIZES, batch_size=100), strict=True
-    ):
+    for expected, actual in zip(eighth, epoch_order(3, 7, **SIZES, batch_size=100), strict=True):
         assert np.array_equal(expected, actual)
 
 
 def test_each_pass_feeds_every_example_once() -> None:
-    order = data.epoch_order(5, 2, **SIZES, batch_size=100)
+    order = epoch_order(5, 2, **SIZES, batch_size=100)
     assert np.array_equal(np.sort(order.train), np.arange(55_000))
     assert np.array_equal(np.sort(order.train_evaluation), np.arange(55_000))
     assert np.array_equal(np.sort(order.test_evaluation), np.arange(10_000))
@@ -108,6 +107,7 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 random.seed(0)
 from lstm_mnist import data
+from lstm_mnist.order import epoch_order, epoch_orders
 print(len(data.load(sys.argv[1]).train.labels))
 """
 

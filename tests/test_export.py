@@ -11,8 +11,9 @@ from ai_edge_litert.interpreter import Interpreter
 from conftest import Command
 from numpy.typing import NDArray
 
-from lstm_mnist import config, data, exporting, networks, training
-from lstm_mnist.errors import OutputError
+from lstm_mnist import config, data, networks, training
+from lstm_mnist.digits import exports
+from lstm_mnist.system.errors import OutputError
 
 Images = NDArray[np.float32]
 
@@ -52,7 +53,7 @@ NAMES = {"saved_model": "out", "litert": "out.tflite", "onnx": "out.onnx"}
 def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: data.Dataset) -> None:
     model = networks.load(networks.SHIPPED_MODEL)
     path = tmp_path / NAMES[form]
-    exporting.export(model, path, form)
+    exports.export(model, path, form)
     assert list(tmp_path.iterdir()) == [path]
     images = dataset.test.images
     batches = np.split(images, 10)
@@ -66,7 +67,7 @@ def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
     model = networks.portable(networks.build(settings).get_weights(), settings)
     images = np.random.default_rng(1).uniform(size=(5, 28, 28)).astype(np.float32)
     path = tmp_path / NAMES[form]
-    exporting.export(model, path, form)
+    exports.export(model, path, form)
     logits = RUN[form](path, images)
     assert np.abs(logits).max() > 0.1
     assert np.abs(logits - training.predict(model, images)).max() < 1e-4
@@ -83,7 +84,7 @@ def test_failed_export_leaves_nothing(
     settings = config.Config(units=2)
     model = networks.portable(networks.build(settings).get_weights(), settings)
     with pytest.raises(OutputError, match="No space left"):
-        exporting.export(model, tmp_path / NAMES[form], form)
+        exports.export(model, tmp_path / NAMES[form], form)
     assert list(tmp_path.iterdir()) == []
 
 

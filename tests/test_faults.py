@@ -11,8 +11,9 @@ import keras
 import pytest
 from conftest import Command, environment
 
-from lstm_mnist import config, data, networks, study
-from lstm_mnist.errors import DataError
+from lstm_mnist import config, data, networks
+from lstm_mnist.studies import records
+from lstm_mnist.system.errors import DataError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("--units=4", "--batch_size=1000")
@@ -184,4 +185,4 @@ def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
     finished = run("--output_dir=run")
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("Keras' own layers are taken: the compiled kernel was not") == 1
-    assert study.read([tmp_path / "run"])[0].arithmetic == "keras-1"
+    assert records.read([tmp_path / "run"])[0].arithmetic == "keras-1"

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from conftest import Command, environment, without_tensorflow
 
-from lstm_mnist import gate, networks, study
-from lstm_mnist.evidence import TOTALS
+from lstm_mnist import networks
+from lstm_mnist.studies import gate, records
+from lstm_mnist.studies.evidence import TOTALS
 
 Alter = Callable[[Path], None]
 # What every run here reaches: where it fails, it is not for its accuracy.
@@ -38,7 +39,7 @@ def trained(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             check=True,
             capture_output=True,
         )
-    run = study.read_folder(folder / "run")
+    run = records.read_folder(folder / "run")
     assert run.best is run.final  # which is what the forgeries below go by
     return folder
 
@@ -350,8 +351,8 @@ def test_compare_refuses_forgeries_too(folder: Path) -> None:
 
 
 def test_committed_studies_are_sound() -> None:
-    for path in sorted(study.COMMITTED.glob("*.json")):
-        assert study.read([path])
+    for path in sorted(records.COMMITTED.glob("*.json")):
+        assert records.read([path])
 
 
 THRESHOLDS = ("min_train_accuracy", "min_test_accuracy", "max_test_accuracy")
@@ -484,7 +485,7 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
     sound = command("check", "run", "--evaluate", REACHED)
     assert (sound.returncode, sound.stderr) == (0, "")
     # Files that agree with each other deceive who looks at them alone.
-    true = study.read_folder(folder / "run").final.test
+    true = records.read_folder(folder / "run").final.test
     counted("test", 9_900)(folder)
     assert without_tensorflow(folder, "check", "run", "--min_test_accuracy=99").returncode == 0
     finished = command("check", "run", "--evaluate", "--min_test_accuracy=99")

@@ -9,8 +9,9 @@ import pytest
 from conftest import Command
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from lstm_mnist import data, networks, preparation, training
-from lstm_mnist.errors import DataError, PictureError
+from lstm_mnist import data, networks, training
+from lstm_mnist.digits import preprocessing
+from lstm_mnist.system.errors import DataError, PictureError
 
 Saved = Callable[..., str]
 FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
@@ -66,7 +67,7 @@ def altered(split: data.Split, count: int) -> Iterator[tuple[Image.Image, str, i
         resized = Image.fromarray(image).resize((side, side), int(random.integers(0, 4)))
         strokes = np.clip(np.asarray(resized), 0, 1)[..., np.newaxis]
         pixels = paper * (1 - strokes) + ink * strokes
-        name = preparation.FORMATS[random.integers(3)]
+        name = preprocessing.FORMATS[random.integers(3)]
         yield Image.fromarray(pixels.round().astype(np.uint8)), name.lower(), int(label)
 
 
@@ -158,18 +159,18 @@ def test_table_and_what_the_network_sees(command: Command, tmp_path: Path) -> No
     assert seen == ["1-mine.png", "2-mine.png"]
     with Image.open(tmp_path / "seen" / "2-mine.png") as image:
         assert (image.mode, image.size) == ("L", (28, 28))
-        prepared = preparation.read(tmp_path / "other" / "mine.png")
+        prepared = preprocessing.read(tmp_path / "other" / "mine.png")
         np.testing.assert_array_equal(np.asarray(image), np.round(255 * prepared))
 
 
 def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
-    def place(image: preparation.Pixels) -> tuple[int, list[float]]:
+    def place(image: preprocessing.Pixels) -> tuple[int, list[float]]:
         """Return the longer side of the digit and its centre of mass."""
         rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
         centre = [float(image.sum(axis=axis) @ np.arange(28) / image.sum()) for axis in (1, 0)]
         return int(max(np.ptp(rows), np.ptp(columns))) + 1, centre
 
-    # What is said of MNIST in `preparation` is so.
+    # What is said of MNIST in `preprocessing` is so.
     for image in dataset.test.images[:1000]:
         side, centre = place(image)
         assert side == 20
@@ -178,7 +179,7 @@ def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
     for image in dataset.test.images[:100]:
         large = Image.fromarray(np.round(255 * image)).resize((280, 280), Image.Resampling.BOX)
         strokes = np.pad(np.asarray(large) / 255, ((40, 5), (90, 3))).astype(np.float32)
-        prepared = preparation.normalise(strokes)
+        prepared = preprocessing.normalise(strokes)
         side, centre = place(prepared)
         assert side == 20
         assert np.abs(np.array(centre) - 14).max() <= 0.51
@@ -193,8 +194,8 @@ def test_same_image_whatever_the_colours(
     drawn(5).save(tmp_path / "plain.png")
     drawn(5, paper, ink).save(tmp_path / "picture.png")
     np.testing.assert_allclose(
-        preparation.read(tmp_path / "picture.png"),
-        preparation.read(tmp_path / "plain.png"),
+        preprocessing.read(tmp_path / "picture.png"),
+        preprocessing.read(tmp_path / "plain.png"),
         atol=0.02,
     )
 
@@ -202,7 +203,7 @@ def test_same_image_whatever_the_colours(
 def test_picture_of_one_pixel(tmp_path: Path) -> None:
     Image.new("L", (1, 1)).save(tmp_path / "pixel.png")
     with pytest.raises(PictureError, match="no digit"):
-        preparation.read(tmp_path / "pixel.png")
+        preprocessing.read(tmp_path / "pixel.png")
 
 
 def test_shipped_model_is_what_its_readme_says(dataset: data.Dataset) -> None:

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from conftest import Browser, Command
 
-from lstm_mnist import comparison, config, data, inference, mistakes, report, study
+from lstm_mnist import config, data
+from lstm_mnist.studies import mistakes, records, reference, report, statistics
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
 Visit = Callable[[Path], str]
 
 
-def made_run(variant: str, seed: int, curve: Sequence[float]) -> study.Run:
+def made_run(variant: str, seed: int, curve: Sequence[float]) -> records.Run:
     """A run with the given test accuracies in percent after each epoch."""
-    return study.Run(
+    return records.Run(
         folder=f"{variant}-seed{seed}",
         sha256=f"{seed:064x}",
         config={**config.Config(seed=seed).as_dict(), "variant": variant},
@@ -29,7 +30,7 @@ def made_run(variant: str, seed: int, curve: Sequence[float]) -> study.Run:
         data_sha256=data.SPLIT_SHA256,
         git=None,
         epochs=tuple(
-            study.Epoch(
+            records.Epoch(
                 round(550 * percent), round(50 * percent), round(100 * percent), 0.2, 0.1, 0.1, 0.12
             )
             for percent in curve
@@ -37,7 +38,7 @@ def made_run(variant: str, seed: int, curve: Sequence[float]) -> study.Run:
     )
 
 
-def made_groups(*variants: str) -> dict[str, list[study.Run]]:
+def made_groups(*variants: str) -> dict[str, list[records.Run]]:
     """Six runs of each variant, the last of which collapses."""
     curves = [[96.5, 98.31 + seed / 100, 98.0 + seed / 10] for seed in range(5)]
     return {
@@ -105,7 +106,7 @@ def test_page_says_what_there_is_to_say() -> None:
     assert "2026-11-24 12:30:00+00:00" in page
     for group in groups.values():
         curves = [run.test_curve for run in group]
-        verdict = inference.judge(curves, comparison.recorded_test_curves())
+        verdict = statistics.judge(curves, reference.recorded_test_curves())
         assert verdict.word in page
         assert verdict.explanation in page
     assert "6 runs, 1 collapsed:\n" in page
@@ -194,7 +195,7 @@ def test_reports_of_a_real_run(
     assert finished.stdout.endswith("\nResults: out\nReport: out/report.html\n")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert external(page) == []
-    run = study.read_folder(tmp_path / "out")
+    run = records.read_folder(tmp_path / "out")
     # What the model file says of the test images is what the run counted.
     assert f"is wrong on\n{10_000 - run.best.test} of 10,000 test images" in page
     assert page.count("taken for <strong>") == 12

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from conftest import Command, environment, started, wait_for, without_tensorflow
 
-from lstm_mnist import checkpoints, config, data, job, networks, study
-from lstm_mnist.errors import UsageError
+from lstm_mnist import config, data, networks
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
+from lstm_mnist.runs import checkpoints, execution
+from lstm_mnist.studies import records
+from lstm_mnist.system.errors import UsageError
 
 SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
 # Kills the process when a file whose name contains the first argument is written and not renamed.
@@ -55,7 +57,7 @@ def assert_same(one: Path, other: Path) -> None:
         assert rows(one / name) == rows(other / name)
     for name in ("best.keras", "final.keras"):
         assert weights(one / name) == weights(other / name)
-    assert study.read_folder(one).best == study.read_folder(other).best
+    assert records.read_folder(one).best == records.read_folder(other).best
 
 
 def paths(folder: Path) -> list[Path]:
@@ -137,12 +139,12 @@ def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) 
             return next(self.questions) == 9
 
     with checkpoints.held(folder), pytest.raises(KeyboardInterrupt):
-        job.execute(
+        execution.execute(
             settings,
             few,
             folder,
             device={},
-            extras=job.Extras(dynamics=True),
+            extras=execution.Extras(dynamics=True),
             store=checkpoints.Store(folder),
             observer=Stopping(),
         )
@@ -172,7 +174,7 @@ def test_another_arithmetic_is_refused(
     start = checkpoints.newest(unfinished)
     monkeypatch.setattr(library, "VERSION", 2)
     with pytest.raises(UsageError, match=r"begun by arithmetic \w+-1, and here it is \w+-2"):
-        job.execute(
+        execution.execute(
             start.config,
             dataset,
             unfinished,

@@ -19,8 +19,9 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from lstm_mnist import config, networks, preparation, reading, serving, training
-from lstm_mnist.errors import UsageError
+from lstm_mnist import config, networks, training
+from lstm_mnist.digits import page, preprocessing, reading
+from lstm_mnist.system.errors import UsageError
 
 # A seven, from the middle of the paper.
 STROKES = [(-70, -100), (140, 0), (-60, 100), (-25, 100)]
@@ -90,18 +91,18 @@ def test_networks_that_cannot_be_followed(settings: config.Config) -> None:
 
 
 def test_answers() -> None:
-    client = serving.application(networks.load(networks.SHIPPED_MODEL)).test_client()
+    client = page.application(networks.load(networks.SHIPPED_MODEL)).test_client()
     answer = client.post("/reading", data=drawing())
     assert answer.status_code == 200
     found = {name: np.array(values) for name, values in answer.get_json().items()}
     assert found["probabilities"][-1].argmax() == 7
     assert found["memory"].shape == (28, 100)
-    expected = preparation.read(io.BytesIO(drawing()))
+    expected = preprocessing.read(io.BytesIO(drawing()))
     np.testing.assert_allclose(found["steps"], expected, atol=1e-4)
     for body, status, error in (
         (b"", 400, "The picture is not a PNG, JPEG or GIF picture."),
         (drawing()[:99], 400, "The picture cannot be read: image file is truncated"),
-        (bytes(serving.MOST_BYTES + 1), 413, "exceeds the capacity limit"),
+        (bytes(page.MAX_BYTES + 1), 413, "exceeds the capacity limit"),
     ):
         answer = client.post("/reading", data=body)
         assert answer.status_code == status

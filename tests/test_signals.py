@@ -15,7 +15,7 @@ from test_compare import SMALL, training_workers
 # handlers.
 BUSY = """
 import ctypes
-from lstm_mnist import signals
+from lstm_mnist.system import signals
 lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
 signals.install()
 with signals.raising():

@@ -5,22 +5,23 @@ from typing import Any
 
 import pytest
 
-from lstm_mnist import comparison, config, data, inference, study
-from lstm_mnist.errors import DataError, UsageError
+from lstm_mnist import config, data
+from lstm_mnist.studies import records, reference, statistics
+from lstm_mnist.system.errors import DataError, UsageError
 
-RECORDED = comparison.recorded_test_curves()
+RECORDED = reference.recorded_test_curves()
 
 
 def run(
     seed: int, *test: int, held_out: tuple[int, ...] | None = None, **changes: Any
-) -> study.Run:
+) -> records.Run:
     """A run of one epoch for each number of correct test images."""
     epochs = tuple(
-        study.Epoch(54_000, held, right, 0.3, 0.2, 0.1, 0.15)
+        records.Epoch(54_000, held, right, 0.3, 0.2, 0.1, 0.15)
         for right, held in zip(test, held_out or [4_900] * len(test), strict=True)
     )
     settings = config.variant("original", seed=seed, epochs=len(test)).as_dict()
-    return study.Run(
+    return records.Run(
         folder=f"original-seed{seed}",
         sha256=f"{seed:064x}",
         config=settings | changes,
@@ -47,13 +48,13 @@ def test_collapse_is_a_fall_of_two_points() -> None:
     assert run(0, 9_860, 9_660).collapsed
     assert not run(0, 9_860, 9_661).collapsed
     assert not run(0, 9_860, 9_000, 9_800).collapsed
-    assert sum(map(comparison.collapsed, RECORDED)) == 6
+    assert sum(map(reference.collapsed, RECORDED)) == 6
 
 
 def test_study_file_keeps_everything(tmp_path: Path) -> None:
     runs = [run(0, 9_800, 9_827), run(1, 9_850, 5_000)]
-    study.write(tmp_path / "study.json", runs)
-    assert study.read([tmp_path / "study.json"]) == runs
+    records.write(tmp_path / "study.json", runs)
+    assert records.read([tmp_path / "study.json"]) == runs
 
 
 def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
         ("file.json", "file.json is not a study file: it lacks epoch_columns"),
     ):
         with pytest.raises(DataError, match=message):
-            study.read([tmp_path / name])
+            records.read([tmp_path / name])
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
         (run(0, 9_800), "seed 0 is there twice"),
     ],
 )
-def test_unlike_runs_are_not_pooled(other: study.Run, message: str) -> None:
+def test_unlike_runs_are_not_pooled(other: records.Run, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        study.pooled([run(0, 9_800), other])
+        records.pooled([run(0, 9_800), other])
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_arithmetic_that_a_kernel_cannot_come_to(
     kernel: str, arithmetic: str, tmp_path: Path
 ) -> None:
     forged = dataclasses.replace(run(0, 9_800, kernel=kernel), arithmetic=arithmetic)
-    study.write(tmp_path / "study.json", [forged])
+    records.write(tmp_path / "study.json", [forged])
     with pytest.raises(DataError, match=f"arithmetic '{arithmetic}' is none of kernel {kernel}"):
-        study.read([tmp_path / "study.json"])
+        records.read([tmp_path / "study.json"])
 
 
 def test_pooled_by_variant_and_seed() -> None:
     runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
-    groups = study.pooled(runs)
+    groups = records.pooled(runs)
     assert {name: [one.config["seed"] for one in group] for name, group in groups.items()} == {
         "original": [1, 2],
         "document": [0],
@@ -116,18 +117,18 @@ def test_intervals_are_those_of_the_textbook() -> None:
     p, n, z = 0.9827, 10_000, 1.959964
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    assert inference.wilson(98.27, n) == pytest.approx(
+    assert statistics.wilson(98.27, n) == pytest.approx(
         (100 * (centre - half), 100 * (centre + half))
     )
-    low, high = inference.rate(0, 20).interval
+    low, high = statistics.rate(0, 20).interval
     assert low == 0
     assert high == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
 def test_original_against_itself_is_reproduced() -> None:
-    result = inference.against_recorded(RECORDED, RECORDED)
+    result = statistics.against_recorded(RECORDED, RECORDED)
     assert result.difference == 0
-    verdict = inference.verdict(result, RECORDED, RECORDED)
+    verdict = statistics.verdict(result, RECORDED, RECORDED)
     assert verdict.word == "REPRODUCED"
     assert verdict.runs_needed is None
 
@@ -146,22 +147,22 @@ def test_original_against_itself_is_reproduced() -> None:
     ],
 )
 def test_verdicts(ours: list[list[float]], word: str) -> None:
-    result = inference.against_recorded(ours, RECORDED)
-    verdict = inference.verdict(result, ours, RECORDED)
+    result = statistics.against_recorded(ours, RECORDED)
+    verdict = statistics.verdict(result, ours, RECORDED)
     assert verdict.word == word, verdict
     assert (verdict.runs_needed or 0) > 2 or word != "INCONCLUSIVE"
 
 
 def test_verdict_says_that_no_number_of_runs_would_do() -> None:
-    (path,) = study.COMMITTED.glob("original_hidden.json")
-    ours = [run.test_curve for run in study.read([path])]
-    verdict = inference.judge(ours, RECORDED)
+    (path,) = records.COMMITTED.glob("original_hidden.json")
+    ours = [run.test_curve for run in records.read([path])]
+    verdict = statistics.judge(ours, RECORDED)
     assert (verdict.word, verdict.runs_needed) == ("INCONCLUSIVE", None)
     assert "no number of runs settles it against 11 recorded" in verdict.explanation
 
 
 def test_false_alarm_of_a_median() -> None:
-    assert inference.false_alarm(0.3, runs=1) == pytest.approx(0.3)
+    assert statistics.false_alarm(0.3, runs=1) == pytest.approx(0.3)
     # Two or three of three miss: 3 * 0.3^2 * 0.7 + 0.3^3.
-    assert inference.false_alarm(0.3, runs=3) == pytest.approx(0.216)
-    assert inference.false_alarm(0, runs=5) == 0
+    assert statistics.false_alarm(0.3, runs=3) == pytest.approx(0.216)
+    assert statistics.false_alarm(0, runs=5) == 0

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lstm_mnist import config, data, networks, training
-from lstm_mnist.errors import DivergedError
+from lstm_mnist.order import epoch_order
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
+from lstm_mnist.system.errors import DivergedError
 
 SMALL = config.Config(units=16, epochs=3, batch_size=20)
 
@@ -189,7 +190,7 @@ def test_batches_follow_the_order(few: data.Dataset) -> None:
     batches = list(training.batches(SMALL, few).take(20))
     fed = np.concatenate([labels for _, labels in batches])
     first, second = (
-        data.epoch_order(SMALL.seed, epoch, train_size=200, test_size=60, batch_size=20).train
+        epoch_order(SMALL.seed, epoch, train_size=200, test_size=60, batch_size=20).train
         for epoch in (0, 1)
     )
     assert np.array_equal(fed, few.train.labels[np.concatenate([first, second])])

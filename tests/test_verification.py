@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_mnist import config, data, networks, training, verification
-from lstm_mnist.errors import DataError
+from lstm_mnist.system.errors import DataError
 
 TRACE = verification.load_trace(verification.SHIPPED_TRACE)
 ORIGINAL = verification.ORIGINAL

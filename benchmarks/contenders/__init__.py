@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import data
 from lstm_mnist.config import Config
+from lstm_mnist.order import epoch_order
 
 LABELS = {
     "ours": "this project",
@@ -55,7 +56,7 @@ def batches(config: Config, dataset: data.Dataset) -> NDArray[np.int64]:
 
     Every epoch is fed in this order: drawing the next one is nobody's arithmetic.
     """
-    order = data.epoch_order(
+    order = epoch_order(
         config.seed,
         0,
         train_size=len(dataset.train.labels),

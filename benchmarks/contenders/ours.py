@@ -1,8 +1,9 @@
 """This project, with its defaults."""
 
-from lstm_mnist import data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
 
 
 class Contender:

@@ -7,8 +7,8 @@ from absl import flags
 
 from lstm_mnist import config
 from lstm_mnist.commands import common
-from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import library
+from lstm_mnist.system.errors import UsageError
 
 _DEFAULT = config.Config()
 _EPOCHS = flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes of training.", lower_bound=1)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from lstm_mnist import artifacts, checkpoints, comparison, config, runtime, signals, study
+from lstm_mnist import config
 from lstm_mnist.commands import common, recipe, thresholds
-from lstm_mnist.errors import DivergedError, UsageError
-from lstm_mnist.gate import Gate, enforced
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
+from lstm_mnist.runs import checkpoints, run_folder
+from lstm_mnist.studies import records, reference
+from lstm_mnist.studies.gate import Gate, enforced
+from lstm_mnist.system import runtime, signals
+from lstm_mnist.system.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
@@ -88,13 +91,13 @@ def main(arguments: Sequence[str]) -> int:
 def _folder(asked: config.Config) -> Path:
     """Return the run's folder. Raises UsageError."""
     if _RESUME.value is None:
-        return Path(_OUTPUT_DIR.value or artifacts.default_folder(asked.seed))
+        return Path(_OUTPUT_DIR.value or run_folder.default_folder(asked.seed))
     if _OUTPUT_DIR.value is not None:
         raise UsageError("--resume and --output_dir both name the run's folder: give one of them")
     folder = Path(_RESUME.value)
     if not folder.is_dir():
         raise UsageError(f"--resume={folder} is not a folder")
-    if (folder / artifacts.RESULT).exists() and not checkpoints.begun(folder):
+    if (folder / run_folder.RESULT).exists() and not checkpoints.begun(folder):
         raise UsageError(f"--resume={folder}: that run is finished")
     return folder
 
@@ -138,20 +141,21 @@ def _train(
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
     device = runtime.start(common.DEVICE.value, library.choose(settings.kernel))
-    from lstm_mnist import data, job
+    from lstm_mnist import data
+    from lstm_mnist.runs import execution
 
     dataset = data.load(data_dir, progress=common.progress())
     print(_heading(settings, device), flush=True)
     if start:
         print(f"Continuing {folder} at {start.place}", flush=True)
-    extras = job.Extras(
+    extras = execution.Extras(
         dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
         # A run that has logs goes on with them.
-        tensorboard=_TENSORBOARD.value or (folder / artifacts.TENSORBOARD).is_dir(),
+        tensorboard=_TENSORBOARD.value or (folder / run_folder.TENSORBOARD).is_dir(),
     )
     store = checkpoints.Store(folder, start)
     with signals.postponed() as stop_requested:
-        run = job.execute(
+        run = execution.execute(
             settings,
             dataset,
             folder,
@@ -160,22 +164,23 @@ def _train(
             store=store,
             observer=_Terminal(stop_requested, bar=common.progress()),
         )
-    finished = study.read_folder(folder)
+    finished = records.read_folder(folder)
     epoch = getattr(finished, gate.epoch)
     failures = gate.failures(f"seed {settings.seed}", train=epoch.train, test=epoch.test)
     with enforced(failures):
-        print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
+        print(f"\n{reference.summary(run)}\n\nResults: {folder}", flush=True)
         _report(folder, finished, dataset)
         store.clear()
 
 
-def _report(folder: Path, run: study.Run, dataset: "Dataset") -> None:
+def _report(folder: Path, run: records.Run, dataset: "Dataset") -> None:
     """Write the report of a finished run into its folder."""
-    from lstm_mnist import mistakes, networks
+    from lstm_mnist import networks
+    from lstm_mnist.studies import mistakes
 
-    found = mistakes.find(networks.load(folder / artifacts.BEST_MODEL), dataset.test)
-    groups = study.pooled([run])
-    common.write_report(folder / artifacts.REPORT, f"Run {folder.name}", groups, found)
+    found = mistakes.find(networks.load(folder / run_folder.BEST_MODEL), dataset.test)
+    groups = records.pooled([run])
+    common.write_report(folder / run_folder.REPORT, f"Run {folder.name}", groups, found)
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_mnist import runtime
-from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 
 Tensor = Any  # a tf.Tensor; TensorFlow ships no types
 # The cells' numbers in the kernel.

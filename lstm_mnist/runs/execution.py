@@ -8,11 +8,13 @@ from typing import Any
 
 import keras
 
-from lstm_mnist import artifacts, checkpoints, data, dynamics, networks, runtime, training
+from lstm_mnist import data, networks, training
 from lstm_mnist.config import Config
-from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import layers, library
 from lstm_mnist.results import Observer, Run, State
+from lstm_mnist.runs import checkpoints, probes, run_folder
+from lstm_mnist.system import files, runtime
+from lstm_mnist.system.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,25 +57,25 @@ def execute(
     callbacks = [*observer.callbacks]
     recorder = None
     if extras.dynamics:
-        recorder = dynamics.Recorder(dataset.train, (start and start.dynamics) or ())
+        recorder = probes.Recorder(dataset.train, (start and start.dynamics) or ())
         callbacks.append(recorder)
     if extras.tensorboard:
-        logs = folder / artifacts.TENSORBOARD
+        logs = folder / run_folder.TENSORBOARD
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
     keeper = _Keeper(folder, arithmetic, store, observer, callbacks, recorder, began)
     if start:
         # An epoch may have been finished, but not saved, when the run was interrupted.
-        artifacts.remove_results(folder)
+        run_folder.remove_results(folder)
         if start.state.run.epochs:
             keeper.write(start.state)
     run, model = training.run(
         config, dataset, observer=keeper, start=start.state if start else None
     )
-    _write_model(folder / artifacts.FINAL_MODEL, model.get_weights(), config)
+    _write_model(folder / run_folder.FINAL_MODEL, model.get_weights(), config)
     result = {
         "config": config.as_dict(),
-        "final": artifacts.epoch_as_dict(run.final),
-        "best_by_validation": artifacts.epoch_as_dict(run.best),
+        "final": run_folder.epoch_as_dict(run.final),
+        "best_by_validation": run_folder.epoch_as_dict(run.best),
         "seconds": {
             "total": round(time.perf_counter() - began, 3),
             "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
@@ -85,7 +87,7 @@ def execute(
         "data_sha256": data.SPLIT_SHA256,
         "git": runtime.git_state(),
     }
-    artifacts.write_json(folder / artifacts.RESULT, result)
+    files.write_json(folder / run_folder.RESULT, result)
     return run
 
 
@@ -99,7 +101,7 @@ class _Keeper(Observer):
         store: checkpoints.Store | None,
         observer: Observer,
         callbacks: Sequence[keras.callbacks.Callback],
-        recorder: dynamics.Recorder | None,
+        recorder: probes.Recorder | None,
         began: float,
     ) -> None:
         self.callbacks = callbacks
@@ -117,18 +119,18 @@ class _Keeper(Observer):
             seconds = time.perf_counter() - self._began
             self._store.save(state, points, seconds, arithmetic=self._arithmetic)
         # Once there is a checkpoint, the settings make the folder an unfinished run's.
-        if not (self._folder / artifacts.CONFIG).exists():
-            artifacts.write_json(self._folder / artifacts.CONFIG, state.run.config.as_dict())
+        if not (self._folder / run_folder.CONFIG).exists():
+            files.write_json(self._folder / run_folder.CONFIG, state.run.config.as_dict())
         if state.run.epochs and not state.step:
             self.write(state, best=state.run.best is state.run.final)
 
     def write(self, state: State, *, best: bool = True) -> None:
         """Write what the finished epochs came to; `best` writes the best network as well."""
-        artifacts.write_history(self._folder / artifacts.HISTORY, state.run.epochs)
+        run_folder.write_history(self._folder / run_folder.HISTORY, state.run.epochs)
         if self._recorder:
-            artifacts.write_table(self._folder / artifacts.DYNAMICS, self._recorder.points)
+            run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
         if best:
-            _write_model(self._folder / artifacts.BEST_MODEL, state.best, state.run.config)
+            _write_model(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
 
     def tell(self, run: Run) -> None:
         """Pass it on."""
@@ -140,4 +142,4 @@ class _Keeper(Observer):
 
 
 def _write_model(path: Path, weights: Sequence[Any], config: Config) -> None:
-    artifacts.write_model(path, networks.portable(weights, config))
+    run_folder.write_model(path, networks.portable(weights, config))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from lstm_mnist import comparison, evidence, inference, pictures, study
+from lstm_mnist.studies import evidence, plots, records, reference, statistics
 
 if TYPE_CHECKING:
-    from lstm_mnist.mistakes import Mistakes
+    from lstm_mnist.studies.mistakes import Mistakes
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("lstm_mnist"),
@@ -30,13 +30,13 @@ class Recipe:
 
     name: str
     settings: Mapping[str, Any]  # those in which the groups differ
-    accuracies: Mapping[str, inference.Summary]  # by the epoch they are of
-    collapses: inference.Rate
+    accuracies: Mapping[str, statistics.Summary]  # by the epoch they are of
+    collapses: statistics.Rate
 
 
 def page(
     title: str,
-    groups: Mapping[str, Sequence[study.Run]],
+    groups: Mapping[str, Sequence[records.Run]],
     mistakes: "Mistakes | str",
     written: datetime.datetime,
 ) -> str:
@@ -45,28 +45,28 @@ def page(
     `mistakes` are those of the best run's model on the test images, or the sentence that says why
     there are none.
     """
-    recorded = comparison.recorded_test_curves()
+    recorded = reference.recorded_test_curves()
     curves = {name: [run.test_curve for run in group] for name, group in groups.items()}
     runs = [*itertools.chain(*groups.values())]
     return _TEMPLATES.get_template("report.html").render(
         title=title,
         written=written,
-        comparison=comparison,
-        broken_at=pictures.BREAK,
+        reference=reference,
+        broken_at=plots.BREAK,
         totals=evidence.TOTALS,
         groups=groups,
-        verdicts={name: inference.judge(group, recorded) for name, group in curves.items()},
+        verdicts={name: statistics.judge(group, recorded) for name, group in curves.items()},
         reached={name: reached(group) for name, group in groups.items()},
         recipes=[_recorded_recipe(recorded), *recipes(groups)],
         recorded=recorded,
         curves=_curve_pictures(curves, recorded),
         finals=_finals_picture(curves, recorded),
-        best=study.best(runs),
+        best=records.best(runs),
         mistakes=mistakes,
         digits=[]
         if isinstance(mistakes, str)
         else [
-            (mistake, Markup(pictures.digit(f"digit{number}", mistake.image)))
+            (mistake, Markup(plots.digit(f"digit{number}", mistake.image)))
             for number, mistake in enumerate(mistakes.most_confident)
         ],
         settings=facts(map(_settings, runs)),
@@ -74,15 +74,15 @@ def page(
     )
 
 
-def reached(runs: Sequence[study.Run]) -> dict[str, int]:
+def reached(runs: Sequence[records.Run]) -> dict[str, int]:
     """Return, by split, how many runs end at the reported accuracy or above."""
     return {
         split: sum(run.final.percent(split) >= reported for run in runs)
-        for split, reported in comparison.REPORTED.items()
+        for split, reported in reference.REPORTED.items()
     }
 
 
-def recipes(groups: Mapping[str, Sequence[study.Run]]) -> list[Recipe]:
+def recipes(groups: Mapping[str, Sequence[records.Run]]) -> list[Recipe]:
     """Summarise groups of runs."""
     configs = {name: _settings(runs[0]) for name, runs in groups.items()}
     differing = [key for key, values in facts(configs.values()).items() if len(values) > 1]
@@ -91,26 +91,28 @@ def recipes(groups: Mapping[str, Sequence[study.Run]]) -> list[Recipe]:
             name=name,
             settings={key: configs[name].get(key) for key in differing if key != "variant"},
             accuracies={
-                "final": inference.summarise([run.final.percent("test") for run in runs]),
-                "best on held out": inference.summarise([run.best.percent("test") for run in runs]),
-                "highest on test": inference.summarise([max(run.test_curve) for run in runs]),
+                "final": statistics.summarise([run.final.percent("test") for run in runs]),
+                "best on held out": statistics.summarise(
+                    [run.best.percent("test") for run in runs]
+                ),
+                "highest on test": statistics.summarise([max(run.test_curve) for run in runs]),
             },
-            collapses=inference.rate(sum(run.collapsed for run in runs), len(runs)),
+            collapses=statistics.rate(sum(run.collapsed for run in runs), len(runs)),
         )
         for name, runs in groups.items()
     ]
 
 
-def _recorded_recipe(curves: pictures.Curves) -> Recipe:
+def _recorded_recipe(curves: plots.Curves) -> Recipe:
     """Summarise the recorded runs, for which no images were held out."""
     return Recipe(
         name="recorded original",
         settings={},
         accuracies={
-            "final": inference.summarise([curve[-1] for curve in curves]),
-            "highest on test": inference.summarise([max(curve) for curve in curves]),
+            "final": statistics.summarise([curve[-1] for curve in curves]),
+            "highest on test": statistics.summarise([max(curve) for curve in curves]),
         },
-        collapses=inference.rate(sum(map(comparison.collapsed, curves)), len(curves)),
+        collapses=statistics.rate(sum(map(reference.collapsed, curves)), len(curves)),
     )
 
 
@@ -123,11 +125,11 @@ def facts(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
     return counters
 
 
-def _settings(run: study.Run) -> dict[str, Any]:
+def _settings(run: records.Run) -> dict[str, Any]:
     return {key: value for key, value in run.config.items() if key != "seed"}
 
 
-def _environment(run: study.Run) -> dict[str, str]:
+def _environment(run: records.Run) -> dict[str, str]:
     git = run.git or {"commit": "unknown", "changed": False}
     device = run.device
     return {
@@ -139,17 +141,17 @@ def _environment(run: study.Run) -> dict[str, str]:
 
 
 def _curve_pictures(
-    groups: Mapping[str, pictures.Curves], recorded: pictures.Curves
+    groups: Mapping[str, plots.Curves], recorded: plots.Curves
 ) -> dict[str, Markup]:
     """Draw one picture for each group, all with the same axes."""
-    limits = pictures.limits_of(itertools.chain(recorded, *groups.values()))
+    limits = plots.limits_of(itertools.chain(recorded, *groups.values()))
     return {
-        name: Markup(pictures.curves(f"curves{number}", curves, recorded, limits))
+        name: Markup(plots.curves(f"curves{number}", curves, recorded, limits))
         for number, (name, curves) in enumerate(groups.items())
     }
 
 
-def _finals_picture(groups: Mapping[str, pictures.Curves], recorded: pictures.Curves) -> Markup:
+def _finals_picture(groups: Mapping[str, plots.Curves], recorded: plots.Curves) -> Markup:
     finals = [curve[-1:] for curve in itertools.chain(recorded, *groups.values())]
-    limits = pictures.limits_of([*finals, [comparison.REPORTED_TEST]])
-    return Markup(pictures.finals("finals", groups, recorded, limits))
+    limits = plots.limits_of([*finals, [reference.REPORTED_TEST]])
+    return Markup(plots.finals("finals", groups, recorded, limits))

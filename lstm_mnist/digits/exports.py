@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_mnist import artifacts, networks
+from lstm_mnist import networks
 from lstm_mnist.config import STEPS
+from lstm_mnist.system import files
 
 KERAS_FORMATS = {"saved_model": "tf_saved_model", "litert": "litert", "onnx": "onnx"}
 
@@ -24,7 +25,7 @@ def export(network: keras.Model, path: Path, form: str) -> None:
     """
     exported = unrolled(network) if form == "litert" else network
     exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports what has been called
-    with artifacts.replacing(path) as temporary, warnings.catch_warnings():
+    with files.replacing(path) as temporary, warnings.catch_warnings():
         # Keras reads a NumPy name that is only deprecated, to mend tf2onnx.
         warnings.simplefilter("ignore", FutureWarning)
         exported.export(temporary, format=KERAS_FORMATS[form], verbose=False)

@@ -15,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_mnist import comparison
+from lstm_mnist.studies import reference
 
 WIDTH = 5.0  # inches; 10-point text is then 10 pixels high on a phone 390 pixels wide
 # Readable on white and on black, and told apart by the colour-blind; marks differ as well.
@@ -46,8 +46,8 @@ def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
     Those from BREAK up are drawn by themselves above all of them. `name` distinguishes the picture
     from the page's others.
     """
-    standing = [curve for curve in runs if not comparison.collapsed(curve)]
-    collapsed = [curve for curve in runs if comparison.collapsed(curve)]
+    standing = [curve for curve in runs if not reference.collapsed(curve)]
+    collapsed = [curve for curve in runs if reference.collapsed(curve)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -69,7 +69,7 @@ def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
                         label=None if number else f"{label} ({len(group)})",
                     )
             axes.grid(alpha=0.25)
-        for split, reported in comparison.REPORTED.items():
+        for split, reported in reference.REPORTED.items():
             upper.axhline(
                 reported,
                 color=REPORTED_COLOURS[split],
@@ -99,7 +99,7 @@ def finals(name: str, groups: Mapping[str, Curves], recorded: Curves, limits: Li
             for rank, curve in enumerate(ordered):
                 axes = lower if curve[-1] < BREAK else upper
                 height = row + 0.6 * (0.5 - (rank + 0.5) / len(ordered))
-                if comparison.collapsed(curve):
+                if reference.collapsed(curve):
                     axes.plot(curve[-1], height, "X", color=COLLAPSED, **MARK)
                 else:
                     axes.plot(curve[-1], height, "o", color=colour, **MARK)
@@ -109,7 +109,7 @@ def finals(name: str, groups: Mapping[str, Curves], recorded: Curves, limits: Li
         for axes in (lower, upper):
             axes.grid(alpha=0.25, axis="x")
         upper.axvline(
-            comparison.REPORTED_TEST, color=REPORTED_COLOURS["test"], linestyle="--", zorder=0
+            reference.REPORTED_TEST, color=REPORTED_COLOURS["test"], linestyle="--", zorder=0
         )
         upper.set_xlim(BREAK, limits.high)
         lower.set(xlim=(limits.low, BREAK), ylim=(len(rows) - 0.4, -0.6))

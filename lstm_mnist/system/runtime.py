@@ -12,7 +12,7 @@ from typing import Any
 
 import absl.logging
 
-from lstm_mnist.errors import UsageError
+from lstm_mnist.system.errors import UsageError
 
 DEVICES = ("auto", "cpu", "gpu")
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")

@@ -15,16 +15,17 @@ import scipy.ndimage
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lstm_mnist.errors import PictureError
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "GIF")
 SIZE, BOX = 28, 20
 # Pixels; larger pictures are reduced, which costs no detail that is left in a box of 20.
-MOST_PIXELS_A_SIDE = 1000
+MAX_SIDE = 1000
 # Of the distance from black to white.
-LEAST_CONTRAST = 0.05
+MIN_CONTRAST = 0.05
 # Pixels in the box: about the thinnest that MNIST has.
-LEAST_STROKE_WIDTH = 2.0
+MIN_STROKE_WIDTH = 2.0
 
 Pixels = NDArray[np.float32]
 
@@ -35,6 +36,12 @@ def read(file: Path | IO[bytes]) -> Pixels:
     Of an animation the first picture is taken. Raises PictureError, which does not name the file.
     """
     return normalise(_ink(_open(file)))
+
+
+def write(path: Path, image: Pixels) -> None:
+    """Write an image [H, W] in [0, 1] as a picture of 8-bit grey levels. Raises OutputError."""
+    with files.replacing(path) as temporary:
+        Image.fromarray((255 * image).round().astype("uint8")).save(temporary)
 
 
 def _open(file: Path | IO[bytes]) -> Image.Image:
@@ -57,7 +64,7 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
         raise PictureError(f"cannot be read: {error.strerror or error}") from error
     except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
         raise PictureError(f"is damaged: {error}") from error
-    image.thumbnail((MOST_PIXELS_A_SIDE, MOST_PIXELS_A_SIDE), Image.Resampling.BOX)
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     return image
 
 
@@ -77,7 +84,7 @@ def _ink(image: Image.Image) -> Pixels:
         ground = np.median(_border(colours), axis=0)
         distance = opacity * np.sqrt(np.mean((colours - ground) ** 2, axis=-1))
     strongest = distance.max()
-    if strongest - distance.min() < LEAST_CONTRAST:
+    if strongest - distance.min() < MIN_CONTRAST:
         raise PictureError("shows no digit: it has one colour")
     # The median, because a few pixels may stand out.
     ink = distance / np.median(distance[distance >= strongest / 2])
@@ -120,7 +127,7 @@ def _thickened(ink: Pixels) -> Pixels:
     strokes = np.pad(ink >= 0.5, 1)
     edge = strokes & ~scipy.ndimage.binary_erosion(strokes)
     width = 2 * strokes.sum() / edge.sum()
-    missing = round(LEAST_STROKE_WIDTH * max(ink.shape) / BOX - width)
+    missing = round(MIN_STROKE_WIDTH * max(ink.shape) / BOX - width)
     if missing <= 0:
         return ink
     return scipy.ndimage.maximum_filter(np.pad(ink, missing), missing + 1)

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from lstm_mnist.errors import AccuracyError, OutputError
-from lstm_mnist.evidence import TOTALS, percent
+from lstm_mnist.studies.evidence import TOTALS, percent
+from lstm_mnist.system.errors import AccuracyError, OutputError
 
 EPOCHS = ("best", "final")
 

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from werkzeug.exceptions import HTTPException
 
-from lstm_mnist import preparation, reading
-from lstm_mnist.errors import PictureError
+from lstm_mnist.digits import preprocessing, reading
+from lstm_mnist.system.errors import PictureError
 
 # A drawing of the page has some 10 kB.
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 
 
 def application(network: keras.Model) -> flask.Flask:
@@ -28,8 +28,8 @@ def application(network: keras.Model) -> flask.Flask:
         "units": reader.units,
         "memory": "cell state c" if "lstm" in layers else "state s",
     }
-    app = flask.Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app = flask.Flask("lstm_mnist")  # whose folder holds the templates
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
 
     @app.get("/")
     def page() -> str:
@@ -37,7 +37,7 @@ def application(network: keras.Model) -> flask.Flask:
 
     @app.post("/reading")
     def answer() -> dict[str, Any]:
-        image = preparation.read(io.BytesIO(flask.request.get_data()))
+        image = preprocessing.read(io.BytesIO(flask.request.get_data()))
         return {
             name: np.round(values.astype(float), 4).tolist()
             for name, values in reader.read(image)._asdict().items()

@@ -17,15 +17,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lstm_mnist import __version__, artifacts, files
+from lstm_mnist import __version__
 from lstm_mnist.config import Config
-from lstm_mnist.errors import CheckpointError, OutputError
 from lstm_mnist.results import Epoch, Run, Score, State
+from lstm_mnist.runs import run_folder
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lstm_mnist.dynamics import Point
+    from lstm_mnist.runs.probes import Point
 
 FOLDER = "checkpoints"
 KEPT = 2
@@ -101,7 +103,7 @@ class Store:
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
         path = self._folder / f"epoch-{len(state.run.epochs)}-step-{state.step}-{digest}.npz"
-        artifacts.write_bytes(path, content)
+        files.write_bytes(path, content)
         self._kept = [*self._kept, path][-KEPT:]
         for old in _files(self._folder):
             if old not in self._kept:
@@ -115,7 +117,7 @@ class Store:
 
 def begun(folder: Path) -> bool:
     """Return whether a folder holds a run that was begun and not finished."""
-    return (folder / artifacts.CONFIG).is_file() and bool(_files(folder / FOLDER))
+    return (folder / run_folder.CONFIG).is_file() and bool(_files(folder / FOLDER))
 
 
 def check_new(folder: Path) -> None:
@@ -123,7 +125,7 @@ def check_new(folder: Path) -> None:
 
     What a process left that was killed before its run began does not count. Raises OutputError.
     """
-    artifacts.check_folder(folder, "output_dir", left_over=_left_over)
+    files.check_folder(folder, "output_dir", left_over=_left_over)
 
 
 def _left_over(path: Path) -> bool:
@@ -145,7 +147,7 @@ def held(folder: Path) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
-    with artifacts.only_one(place / _LOCK, str(folder)):
+    with files.locked(place / _LOCK, str(folder)):
         try:
             files.sweep(folder)
             files.sweep(place)
@@ -163,7 +165,7 @@ def newest(folder: Path) -> Checkpoint:
 
     Raises CheckpointError where there is none.
     """
-    config = artifacts.read_config(folder)
+    config = run_folder.read_config(folder)
     passed_over: list[str] = []
     for path in reversed(_files(folder / FOLDER)):
         try:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from lstm_mnist import comparison
+from lstm_mnist.studies import reference
 
 # Fixed before any run was compared. Two recipes whose mean best accuracies differ by less are taken
 # for the same: it is half the width of the reported figure's own 95 % interval, in points.
@@ -122,7 +122,7 @@ def against_recorded(
     """
     finals, recorded_finals = ([curve[-1] for curve in side] for side in (curves, recorded))
     highest, recorded_highest = ([max(curve) for curve in side] for side in (curves, recorded))
-    ours, theirs = (sum(map(comparison.collapsed, side)) for side in (curves, recorded))
+    ours, theirs = (sum(map(reference.collapsed, side)) for side in (curves, recorded))
     welch = stats.ttest_ind(highest, recorded_highest, equal_var=False)
     interval = welch.confidence_interval(0.90)
     return AgainstRecorded(

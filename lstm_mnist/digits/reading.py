@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import training
 from lstm_mnist.config import STEPS
-from lstm_mnist.errors import UsageError
+from lstm_mnist.system.errors import UsageError
 
 
 class Reading(NamedTuple):

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_mnist import artifacts, comparison, evidence
 from lstm_mnist.config import Config
-from lstm_mnist.errors import DataError, UsageError
-from lstm_mnist.evidence import TOTALS
+from lstm_mnist.runs import run_folder
+from lstm_mnist.studies import evidence, reference
+from lstm_mnist.studies.evidence import TOTALS
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import DataError, UsageError
 
 # The studies that are part of the package: a file for each label.
-COMMITTED = Path(__file__).parent / "results"
+COMMITTED = Path(__file__).parents[1] / "results"
 
 
 class Epoch(NamedTuple):
@@ -78,7 +80,7 @@ class Run:
     @property
     def collapsed(self) -> bool:
         """Return whether the run ended far below its highest test accuracy."""
-        return comparison.collapsed(self.test_curve)
+        return reference.collapsed(self.test_curve)
 
 
 def label(settings: Mapping[str, Any]) -> str:
@@ -106,12 +108,12 @@ def read(paths: Iterable[Path]) -> list[Run]:
 
 def folders(path: Path) -> list[Path]:
     """Return the run folders that a path is or holds, unfinished ones too. Raises DataError."""
-    if (path / artifacts.RESULT).exists():
+    if (path / run_folder.RESULT).exists():
         return [path]
-    names = artifacts.CONFIG, artifacts.HISTORY, artifacts.RESULT
+    names = run_folder.CONFIG, run_folder.HISTORY, run_folder.RESULT
     inner = {found.parent for name in names for found in path.glob(f"[!.]*/{name}")}
     if not inner:
-        raise DataError(f"{path} holds no finished run: there is no {artifacts.RESULT} in it")
+        raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
     return sorted(inner)
 
 
@@ -125,7 +127,7 @@ def folder_of(run: Run, paths: Iterable[Path]) -> Path | None:
     for path in paths:
         for folder in (path, path / run.folder):
             with contextlib.suppress(OSError):
-                if _digest((folder / artifacts.RESULT).read_bytes()) == run.sha256:
+                if _digest((folder / run_folder.RESULT).read_bytes()) == run.sha256:
                     return folder
     return None
 
@@ -138,10 +140,10 @@ def read_folder(folder: Path) -> Run:
     """Read a finished run's folder: its result, history and settings. Raises DataError."""
     path = folder
     try:
-        content = (path := folder / artifacts.RESULT).read_bytes()
+        content = (path := folder / run_folder.RESULT).read_bytes()
         result = evidence.result(content)
-        settings = evidence.settings((path := folder / artifacts.CONFIG).read_bytes())
-        rows = evidence.history((path := folder / artifacts.HISTORY).read_bytes())
+        settings = evidence.settings((path := folder / run_folder.CONFIG).read_bytes())
+        rows = evidence.history((path := folder / run_folder.HISTORY).read_bytes())
         path = folder
         run = Run(
             folder=folder.resolve().name,
@@ -152,11 +154,11 @@ def read_folder(folder: Path) -> Run:
         )
         _prove(run)
         if settings != run.config:
-            raise ValueError(f"{artifacts.CONFIG} and {artifacts.RESULT} disagree")
+            raise ValueError(f"{run_folder.CONFIG} and {run_folder.RESULT} disagree")
         best = rows[run.epochs.index(run.best)]
         for key, row in (("final", rows[-1]), ("best_by_validation", best)):
-            if artifacts.flat(result[key]) != row:
-                raise ValueError(f"{artifacts.HISTORY} and {artifacts.RESULT} disagree on {key}")
+            if run_folder.flat(result[key]) != row:
+                raise ValueError(f"{run_folder.HISTORY} and {run_folder.RESULT} disagree on {key}")
     except OSError as error:
         raise DataError(f"{path} is unreadable: {error.strerror}") from error
     except (ValueError, csv.Error) as error:
@@ -220,7 +222,7 @@ def write(path: Path, runs: Sequence[Run]) -> None:
     """Write runs as one study file, a line for each. Raises OutputError."""
     head = json.dumps({"epoch_columns": Epoch._fields, "totals": TOTALS}).removesuffix("}")
     lines = ",\n".join(json.dumps(dataclasses.asdict(run)) for run in runs)
-    artifacts.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
+    files.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
 
 
 def pooled(runs: Sequence[Run]) -> dict[str, list[Run]]:

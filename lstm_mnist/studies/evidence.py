@@ -13,8 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_mnist import artifacts, config
+from lstm_mnist import config
 from lstm_mnist.config import Config
+from lstm_mnist.runs import run_folder
 
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
 
@@ -27,7 +28,7 @@ _EPOCH = {
     "training_seconds": float,
     "evaluation_seconds": float,
 }
-_COLUMNS: Mapping[str, type[int] | type[float]] = artifacts.flat(_EPOCH)
+_COLUMNS: Mapping[str, type[int] | type[float]] = run_folder.flat(_EPOCH)
 # What decided the bits of runs from before it was told.
 EARLIER = "earlier"
 _ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-unfused)?")

@@ -16,7 +16,7 @@ REPORTED_TEST = 98.27
 REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
 
 # Complete runs of the original script under TensorFlow 1.15.5.
-RECORDED = Path(__file__).parent / "traces" / "original_runs.json"
+RECORDED = Path(__file__).parents[1] / "traces" / "original_runs.json"
 # A run has collapsed if it ends this many percentage points below its highest test accuracy.
 COLLAPSE_DROP = 2.0
 

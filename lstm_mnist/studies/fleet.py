@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_mnist import artifacts, runtime, study
 from lstm_mnist.config import Config
-from lstm_mnist.errors import OutputError, UsageError, UserError
 from lstm_mnist.recurrence import library
+from lstm_mnist.runs import run_folder
+from lstm_mnist.studies import records
+from lstm_mnist.system import files, runtime
+from lstm_mnist.system.errors import OutputError, UsageError, UserError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -43,7 +45,7 @@ def missing(runs: Mapping[Path, Config]) -> dict[Path, Config]:
 def _finished(folder: Path, config: Config) -> bool:
     if not folder.exists():
         return False
-    found = study.read_folder(folder).config
+    found = records.read_folder(folder).config
     if found != config.as_dict():
         different = [key for key, value in config.as_dict().items() if found.get(key) != value]
         raise UsageError(
@@ -88,7 +90,7 @@ def train(
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
-    with artifacts.only_one(folder / ".lock", f"--study_dir={folder}"):
+    with files.locked(folder / ".lock", f"--study_dir={folder}"):
         _sweep(folder)
         try:
             yield
@@ -160,7 +162,7 @@ def _train(
 
     What a user can act on is returned: Dask would print the traceback of what is raised.
     """
-    if (folder / artifacts.RESULT).exists():
+    if (folder / run_folder.RESULT).exists():
         return None
     try:
         _train_there(config, folder, data_dir, _start(device, config.kernel, sharers))
@@ -176,13 +178,13 @@ def _train_there(
 ) -> None:
     import keras
 
-    from lstm_mnist import job
+    from lstm_mnist.runs import execution
 
     keras.utils.clear_session()  # the run before this one
     dataset = _dataset(data_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        job.execute(config, dataset, unfinished, device=device)
+        execution.execute(config, dataset, unfinished, device=device)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:
