@@ -16,8 +16,8 @@ import pytest
 from conftest import Command, environment, without_tensorflow
 
 from lstm_mnist import networks
+from lstm_mnist.config import TOTALS
 from lstm_mnist.studies import gate, records
-from lstm_mnist.studies.evidence import TOTALS
 
 Alter = Callable[[Path], None]
 # What every run here reaches: where it fails, it is not for its accuracy.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import study
+from benchmarks import settings, study
 
 SECTION = re.compile(r"^##+ ", re.MULTILINE)
 BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -16,6 +16,11 @@ FIGURE = re.compile(r"\d[\d,.]*(?:e-?\d+)?%?")
 def test_tables_are_rendered_from_the_data(readme: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     assert study.rendered(text, study.tables(study.committed())) == text
+
+
+def test_table_of_settings_is_rendered_from_the_recipe() -> None:
+    page = settings.PAGE.read_text(encoding="utf-8")
+    assert settings.rendered(page) == page
 
 
 def test_studied_groups_are_all_in_the_tables() -> None:

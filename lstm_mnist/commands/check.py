@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from lstm_mnist.commands import common, thresholds
+from lstm_mnist.config import Config
 from lstm_mnist.runs import run_folder
-from lstm_mnist.studies import evidence, gate, records
+from lstm_mnist.studies import gate, records
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import DataError, UsageError
 
@@ -59,7 +60,7 @@ def _evaluate(folders: Sequence[Path], runs: Sequence[records.Run]) -> None:
         for name, epoch in ((run_folder.BEST_MODEL, run.best), (run_folder.FINAL_MODEL, run.final)):
             path = folder / name
             network = networks.load(path)
-            if _shapes(network) != _shapes(networks.build(evidence.configuration(run.config))):
+            if _shapes(network) != _shapes(networks.build(Config.from_dict(run.config))):
                 raise DataError(f"{path} is not the network of its run's settings")
             for split, examples in dataset._asdict().items():
                 scored, told = training.evaluate(network, examples).correct, getattr(epoch, split)

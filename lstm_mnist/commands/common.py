@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import config
+from lstm_mnist.commands import settings
 from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import UsageError
@@ -28,13 +28,7 @@ _DATA_DIR = flags.DEFINE_string(
 DEVICE = flags.DEFINE_enum(
     "device", "auto", runtime.DEVICES, "Where to compute; auto takes a GPU if there is one."
 )
-KERNEL = flags.DEFINE_enum(
-    "kernel",
-    config.Config().kernel,
-    ("auto", *config.KERNELS),
-    "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was built, on "
-    "CPUs. They are equal to float32 rounding.",
-)
+KERNEL = settings.define("kernel")
 
 
 def refuse(arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from absl import flags
 from lstm_mnist import config
 from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.runs import run_folder
-from lstm_mnist.studies import evidence, fleet, records, reference
+from lstm_mnist.studies import fleet, records, reference
 from lstm_mnist.studies.gate import Gate, enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
@@ -87,7 +87,7 @@ def _trained() -> Iterator[Path]:
     fleet.check_installed()
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
-    settings = [recipe.settings(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]
+    settings = [recipe.chosen(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]
     runs = {folder / f"{records.label(each.as_dict())}-seed{each.seed}": each for each in settings}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def _table_of_runs(name: str, runs: Sequence[records.Run]) -> str:
 
 
 def _accuracies(epoch: records.Epoch) -> str:
-    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in evidence.TOTALS)
+    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in config.TOTALS)
     return f"{percents} {epoch.test:6}"
 
 
@@ -196,7 +196,7 @@ def _against_report(runs: Sequence[records.Run]) -> str:
     lines = []
     for split, reported in reference.REPORTED.items():
         finals = [run.final.percent(split) for run in runs]
-        low, high = statistics.wilson(reported, evidence.TOTALS[split])
+        low, high = statistics.wilson(reported, config.TOTALS[split])
         reached = sum(final >= reported for final in finals)
         lines.append(
             f"reported {split} accuracy {reported} % (95 % interval {low:.2f} to {high:.2f}): "

@@ -1,6 +1,5 @@
 """Train the network, evaluate it after every epoch, and compare with the reported accuracy."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, recipe, thresholds
+from lstm_mnist.commands import common, recipe, settings, thresholds
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
 from lstm_mnist.runs import checkpoints, run_folder
@@ -22,21 +21,12 @@ from lstm_mnist.system.errors import DivergedError, UsageError
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
 
-_SEED = flags.DEFINE_integer(
-    "seed",
-    config.Config().seed,
-    "Determines the initial weights and the order of the examples.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,  # what NumPy's generator takes
-)
+_SEED = settings.define("seed")
 _VARIANT = flags.DEFINE_enum(
     "variant",
     config.DEFAULT_VARIANT,
     list(config.VARIANTS),
-    "original: what the script does under TensorFlow 1.15 (cell, hard_sigmoid, rows); "
-    "document: the same with sigmoid gates; prose: what its text says (hidden, sigmoid, columns); "
-    "original_hidden, original_epsilon: original with that one change (hidden; epsilon 1e-7); "
-    "stable: document with a learning rate that falls to 0 (cosine).",
+    config.VARIANTS_HELP,
 )
 _RECORD_DYNAMICS = flags.DEFINE_bool(
     "record_dynamics",
@@ -65,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     common.refuse(arguments)
     gate = thresholds.wanted()
     data_dir = common.data_dir()
-    asked = recipe.settings(_VARIANT.value, _SEED.value)
+    asked = recipe.chosen(_VARIANT.value, _SEED.value)
     folder = _folder(asked)
     _checkpoint(folder, asked)  # its errors come before a folder is made
     with checkpoints.held(folder):
@@ -112,11 +102,10 @@ def _checkpoint(folder: Path, asked: config.Config) -> checkpoints.Checkpoint | 
         return None
     checkpoint = checkpoints.newest(folder)
     resumed = _RESUME.value is not None
-    ours, theirs = dataclasses.asdict(asked), dataclasses.asdict(checkpoint.config)
     different = [
-        f"{name} is {theirs[name]}, not {ours[name]}"
-        for name in theirs
-        if ours[name] != theirs[name] and (not resumed or name in recipe.given())
+        f"{name} is {getattr(checkpoint.config, name)}, not {getattr(asked, name)}"
+        for name in asked.differences(checkpoint.config)
+        if not resumed or name in recipe.given()
     ]
     recorded = checkpoint.dynamics is not None
     if recorded != _RECORD_DYNAMICS.value and not (resumed and not _RECORD_DYNAMICS.present):

@@ -41,8 +41,7 @@ def read_config(folder: Path) -> Config:
     path = folder / CONFIG
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-        names = {field.name for field in dataclasses.fields(Config)}
-        config = Config(**{name: value for name, value in settings.items() if name in names})
+        config = Config.from_dict(settings)
         if config.as_dict() != settings:
             raise ValueError("other settings are expected")
     except OSError as error:

@@ -4,7 +4,6 @@ Every function raises ValueError for what is not finite, complete and consistent
 """
 
 import csv
-import dataclasses
 import io
 import itertools
 import json
@@ -14,10 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_mnist import config
-from lstm_mnist.config import Config
+from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.runs import run_folder
-
-TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
 
 # What files hold; `_conform` says how to read this.
 _SCORE = {"correct": int, "total": int, "loss": float, "percent": float}
@@ -55,33 +52,13 @@ _RUN = {
 }
 _STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
-# Settings that did not exist yet when the first studies were made. They had today's defaults.
-_LATER = ("network", "cell", "bidirectional", "layers", "context", "blanks")
+_LATER = ("network", *(name for name, setting in config.SETTINGS.items() if setting.later))
 # The arithmetics that each kernel can come to. "fast" was one that XLA compiled.
 _KERNELS = {
     "auto": config.KERNELS,
     "compiled": ("compiled",),
     "keras": ("keras", EARLIER),
     "fast": (EARLIER,),
-}
-_CHOICES = {
-    "readout": config.READOUTS,
-    "recurrent_activation": config.RECURRENT_ACTIVATIONS,
-    "scan": config.SCANS,
-    "cell": config.CELLS,
-    "schedule": config.SCHEDULES,
-    "kernel": tuple(_KERNELS),
-}
-_RANGES = {
-    "layers": (1, math.inf),
-    "context": (1, config.STEPS),
-    "blanks": (0, math.inf),
-    "units": (1, math.inf),
-    "epochs": (1, math.inf),
-    "batch_size": (1, TOTALS["train"]),
-    "learning_rate": (math.ulp(0.0), math.inf),
-    "epsilon": (0, math.inf),
-    "seed": (0, 2**32 - 1),
 }
 
 
@@ -164,24 +141,19 @@ def _settings(value: Any) -> dict[str, Any]:
     if isinstance(value, dict) and value.keys().isdisjoint(_LATER):
         value = {**{key: defaults[key] for key in _LATER}, **value}
     _conform(value, _SETTINGS, "config")
-    for key, choices in _CHOICES.items():
-        if value[key] not in choices:
-            raise ValueError(f"config: {key} is none of {', '.join(choices)}")
-    for key, (least, most) in _RANGES.items():
-        if not least <= value[key] <= most:
-            raise ValueError(f"config: {key} is not from {least} to {most}")
-    known = configuration(value).as_dict()
+    for name, setting in config.SETTINGS.items():
+        choices = tuple(_KERNELS) if name == "kernel" else setting.choices
+        if choices and value[name] not in choices:
+            raise ValueError(f"config: {name} is none of {', '.join(choices)}")
+        if not choices and not setting.minimum <= value[name] <= setting.maximum:
+            raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
+    known = Config.from_dict(value).as_dict()
     if known != value:
         raise ValueError(
             f"config: these are not the settings of variant {value['variant']} and network "
             f"{value['network']}, but of {known['variant']} and {known['network']}"
         )
     return known
-
-
-def configuration(settings: Mapping[str, Any]) -> Config:
-    """Return a run's settings as a Config."""
-    return Config(**{field.name: settings[field.name] for field in dataclasses.fields(Config)})
 
 
 def _parsed(content: bytes) -> Any:

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from lstm_mnist.studies.evidence import TOTALS, percent
+from lstm_mnist.config import TOTALS
+from lstm_mnist.studies.evidence import percent
 from lstm_mnist.system.errors import AccuracyError, OutputError
 
 EPOCHS = ("best", "final")

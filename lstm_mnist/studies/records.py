@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_mnist.config import Config
+from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import evidence, reference
-from lstm_mnist.studies.evidence import TOTALS
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
 

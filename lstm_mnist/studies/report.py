@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from lstm_mnist.studies import evidence, plots, records, reference, statistics
+from lstm_mnist.config import TOTALS
+from lstm_mnist.studies import plots, records, reference, statistics
 
 if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
@@ -53,7 +54,7 @@ def page(
         written=written,
         reference=reference,
         broken_at=plots.BREAK,
-        totals=evidence.TOTALS,
+        totals=TOTALS,
         groups=groups,
         verdicts={name: statistics.judge(group, recorded) for name, group in curves.items()},
         reached={name: reached(group) for name, group in groups.items()},
