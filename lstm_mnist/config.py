@@ -23,7 +23,7 @@ POSITIVE = math.ulp(0.0)  # the smallest float above 0
 SCRIPT, OURS = "the script", "ours"  # sources of defaults
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Setting:
     """What there is to know about a setting beside its type and its default."""
 
@@ -32,12 +32,11 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    # Files of the first studies lack it. Their runs had the default.
-    later: bool = False
+    later: bool = False  # files of the first studies lack it; their runs had the default
 
 
-def _setting(default: Any, **known: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"setting": Setting(**known)})
+def _setting(default: Any, source: str, text: str, **known: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": Setting(source, text, **known)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,74 +45,59 @@ class Config:
 
     # The script's `final_state[1]` is c under TensorFlow 1.15, whose Keras LSTMCell keeps [h, c];
     # its comment says h.
-    readout: str = _setting(
-        "cell", source=SCRIPT, help="State that the dense layer reads.", choices=READOUTS
-    )
+    readout: str = _setting("cell", SCRIPT, "State that the dense layer reads.", choices=READOUTS)
     # TensorFlow 1's Keras LSTMCell has the hard sigmoid clip(0.2 x + 0.5, 0, 1).
     recurrent_activation: str = _setting(
-        "sigmoid",
-        source="the document's section 0x04",
-        help="Activation of the gates.",
-        choices=RECURRENT_ACTIVATIONS,
+        "sigmoid", "section 0x04", "Activation of the gates.", choices=RECURRENT_ACTIVATIONS
     )
     # `reshape(x, [-1, 28, 28])` yields rows; the script's comment says columns.
-    scan: str = _setting("rows", source=SCRIPT, help="Time step.", choices=SCANS)
+    scan: str = _setting("rows", SCRIPT, "Time step.", choices=SCANS)
     # The document's other networks, its sections 0x01 to 0x03: a simple RNN in place of the LSTM, a
     # second recurrence from the last row to the first, and recurrences on top of each other.
-    cell: str = _setting(
-        "lstm", source=SCRIPT, help="Simple RNN or LSTM.", choices=CELLS, later=True
-    )
+    cell: str = _setting("lstm", SCRIPT, "Simple RNN or LSTM.", choices=CELLS, later=True)
     bidirectional: bool = _setting(
-        False, source=SCRIPT, help="Read the time steps in both directions.", later=True
+        False, SCRIPT, "Read the time steps in both directions.", later=True
     )
-    layers: int = _setting(
-        1, source=SCRIPT, help="Layers on top of each other.", minimum=1, later=True
-    )
+    layers: int = _setting(1, SCRIPT, "Layers on top of each other.", minimum=1, later=True)
     # The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
     context: int = _setting(
         STEPS,
-        source=OURS,
-        help="Time steps that the network sees, the last ones.",
+        OURS,
+        "Time steps that the network sees, the last ones.",
         minimum=1,
         maximum=STEPS,
         later=True,
     )
     blanks: int = _setting(
-        0, source=OURS, help="Blank time steps that follow the image.", minimum=0, later=True
+        0, OURS, "Blank time steps that follow the image.", minimum=0, later=True
     )
-    units: int = _setting(100, source=SCRIPT, help="Size of each layer's states.", minimum=1)
+    units: int = _setting(100, SCRIPT, "Size of each layer's states.", minimum=1)
     # The script calls them iterations.
-    epochs: int = _setting(30, source=SCRIPT, help="Passes of training.", minimum=1)
+    epochs: int = _setting(30, SCRIPT, "Passes of training.", minimum=1)
     batch_size: int = _setting(
-        100,
-        source=SCRIPT,
-        help="Examples per training step.",
-        minimum=1,
-        maximum=TOTALS["train"],
+        100, SCRIPT, "Examples per training step.", minimum=1, maximum=TOTALS["train"]
     )
-    learning_rate: float = _setting(0.01, source=SCRIPT, help="Adam's step size.", minimum=POSITIVE)
+    learning_rate: float = _setting(0.01, SCRIPT, "Adam's step size.", minimum=POSITIVE)
     schedule: str = _setting(
         "constant",
-        source=SCRIPT,
-        help="Learning rate over the run: constant, or falling to 0 by a cosine.",
+        SCRIPT,
+        "Learning rate over the run: constant, or falling to 0 by a cosine.",
         choices=SCHEDULES,
     )
     # Keras 3 has 1e-7.
-    epsilon: float = _setting(
-        1e-8, source="TensorFlow 1's AdamOptimizer", help="Adam's epsilon.", minimum=0
-    )
+    epsilon: float = _setting(1e-8, "TensorFlow 1's AdamOptimizer", "Adam's epsilon.", minimum=0)
     kernel: str = _setting(
         "auto",
-        source=OURS,
-        help="Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was "
+        OURS,
+        "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was "
         "built, on CPUs. They are equal to float32 rounding.",
         choices=("auto", *KERNELS),
     )
     # The script sets no seed.
     seed: int = _setting(
         0,
-        source=OURS,
-        help="Determines the initial weights and the order of the examples.",
+        OURS,
+        "Determines the initial weights and the order of the examples.",
         minimum=0,
         maximum=2**32 - 1,  # what NumPy's generator takes
     )

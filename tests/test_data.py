@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lstm_mnist import data
+from lstm_mnist import archives, data
 from lstm_mnist.order import epoch_order, epoch_orders
 from lstm_mnist.system.errors import DataError
 
@@ -18,7 +18,9 @@ SIZES = {"train_size": 55_000, "test_size": 10_000}
 
 
 def read_idx(name: str, header: int) -> NDArray[np.uint8]:
-    return np.frombuffer(gzip.decompress((data.ARCHIVES / name).read_bytes())[header:], np.uint8)
+    return np.frombuffer(
+        gzip.decompress((archives.ARCHIVES / name).read_bytes())[header:], np.uint8
+    )
 
 
 def test_splits_are_those_of_the_archives(dataset: data.Dataset) -> None:
@@ -128,16 +130,16 @@ def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None
         assert process.returncode == 0, errors
         assert output == "55000\n"
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".mnist.lock", "mnist", data.DECODED, data.RECORDS]
+    assert left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
 
 
 def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archives = tmp_path / "archives"
-    shutil.copytree(data.ARCHIVES, archives)
-    altered = archives / "t10k-labels-idx1-ubyte.gz"
+    folder = tmp_path / "archives"
+    shutil.copytree(archives.ARCHIVES, folder)
+    altered = folder / "t10k-labels-idx1-ubyte.gz"
     altered.write_bytes(altered.read_bytes()[:-1])
-    monkeypatch.setattr(data, "ARCHIVES", archives)
-    expected = data.ARCHIVE_SHA256[altered.name]
+    monkeypatch.setattr(archives, "ARCHIVES", folder)
+    expected = archives.ARCHIVE_SHA256[altered.name]
     actual = hashlib.sha256(altered.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=f"{altered}.*{actual}.*{expected}"):
         data.load(str(tmp_path / "data"))
@@ -191,7 +193,7 @@ def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str
         DataError, match=f"{copy}.*{record.name}: SHA-256 {digest}, expected {expected}"
     ):
         data.load(str(copy))
-    (copy / data.RECORDS).unlink()
+    (copy / archives.RECORDS).unlink()
     with pytest.raises(DataError, match=f"{digest}, expected one that is not known"):
         data.load(str(copy))
 

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "lstm_mnist"
 ORDER = (
     ("config", "results", "order"),
     ("system",),
+    ("archives",),
     ("data", "recurrence"),
     ("networks",),
     ("training",),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import config, data, networks, training
 from lstm_mnist.digits import exports
+from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import OutputError
 
 Images = NDArray[np.float32]
@@ -51,7 +52,7 @@ NAMES = {"saved_model": "out", "litert": "out.tflite", "onnx": "out.onnx"}
 
 @pytest.mark.parametrize("form", RUN)
 def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: data.Dataset) -> None:
-    model = networks.load(networks.SHIPPED_MODEL)
+    model = model_files.load(model_files.SHIPPED)
     path = tmp_path / NAMES[form]
     exports.export(model, path, form)
     assert list(tmp_path.iterdir()) == [path]
@@ -64,7 +65,7 @@ def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: dat
 @pytest.mark.parametrize("form", RUN)
 def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
     settings = config.variant("original", scan="columns", bidirectional=True, units=7)
-    model = networks.portable(networks.build(settings).get_weights(), settings)
+    model = model_files.portable(networks.build(settings).get_weights(), settings)
     images = np.random.default_rng(1).uniform(size=(5, 28, 28)).astype(np.float32)
     path = tmp_path / NAMES[form]
     exports.export(model, path, form)
@@ -82,7 +83,7 @@ def test_failed_export_leaves_nothing(
 
     monkeypatch.setattr(Path, "replace", refuse)
     settings = config.Config(units=2)
-    model = networks.portable(networks.build(settings).get_weights(), settings)
+    model = model_files.portable(networks.build(settings).get_weights(), settings)
     with pytest.raises(OutputError, match="No space left"):
         exports.export(model, tmp_path / NAMES[form], form)
     assert list(tmp_path.iterdir()) == []
@@ -90,7 +91,7 @@ def test_failed_export_leaves_nothing(
 
 def test_exported_from_a_run(command: Command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    shutil.copy(networks.SHIPPED_MODEL, tmp_path / "run" / "best.keras")
+    shutil.copy(model_files.SHIPPED, tmp_path / "run" / "best.keras")
     finished = command("export", "--format=litert", "--model=run")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout == "Exported: model.tflite\n"

@@ -12,6 +12,7 @@ import pytest
 from conftest import Command, environment
 
 from lstm_mnist import config, data, networks
+from lstm_mnist.runs import model_files
 from lstm_mnist.studies import records
 from lstm_mnist.system.errors import DataError
 
@@ -118,7 +119,7 @@ def test_model_file_executes_no_code(tmp_path: Path) -> None:
     keras.Model(inputs, outputs).save(path)
     written.unlink(missing_ok=True)
     with pytest.raises(DataError, match=r"attack\.keras is not a model of this project"):
-        networks.load(path)
+        model_files.load(path)
     # A class that is anything Python can import.
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
@@ -129,7 +130,7 @@ def test_model_file_executes_no_code(tmp_path: Path) -> None:
         for name, part in content.items():
             archive.writestr(name, part)
     with pytest.raises(DataError, match=r"attack\.keras is not a model of this project"):
-        networks.load(path)
+        model_files.load(path)
     assert not written.exists()
 
 
@@ -146,7 +147,7 @@ def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> No
     elif kind == "other shapes":
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
     with pytest.raises(DataError, match=r"best\.keras is not a model of this project") as caught:
-        networks.load(path)
+        model_files.load(path)
     assert "\n" not in str(caught.value)
 
 

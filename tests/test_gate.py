@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from conftest import Command, environment, without_tensorflow
 
-from lstm_mnist import networks
 from lstm_mnist.config import TOTALS
+from lstm_mnist.runs import model_files
 from lstm_mnist.studies import gate, records
 
 Alter = Callable[[Path], None]
@@ -499,7 +499,7 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
         ("run", written("run/final.keras", None), "run/final.keras is not a model of this project"),
         (
             "run",
-            written("run/best.keras", networks.SHIPPED_MODEL.read_bytes()),
+            written("run/best.keras", model_files.SHIPPED.read_bytes()),
             "run/best.keras is not the network of its run's settings",
         ),
         ("run", FIRST_EPOCH_FORGED, "disagree on best_by_validation"),

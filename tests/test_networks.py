@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_mnist import config, networks
+from lstm_mnist.runs import model_files
 
 Array = NDArray[Any]
 
@@ -255,8 +256,8 @@ def test_portable_network_is_made_of_keras_layers_and_read_back(
     settings = config.Config(**config.NETWORKS[network], units=6, context=9, scan="columns")
     model = randomised(settings)
     images = np.random.default_rng(8).uniform(size=(4, 28, 28)).astype(np.float32)
-    networks.portable(model.get_weights(), settings).save(tmp_path / "model.keras")
-    loaded = networks.load(tmp_path / "model.keras")
+    model_files.portable(model.get_weights(), settings).save(tmp_path / "model.keras")
+    loaded = model_files.load(tmp_path / "model.keras")
     expected = keras.layers.LSTM if settings.cell == "lstm" else keras.layers.SimpleRNN
     assert {type(layer) for layer in recurrent_layers(loaded).values()} == {expected}
     np.testing.assert_allclose(loaded(images), model(images), rtol=1e-5, atol=1e-5)

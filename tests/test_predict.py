@@ -9,8 +9,9 @@ import pytest
 from conftest import Command
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from lstm_mnist import data, networks, training
+from lstm_mnist import data, training
 from lstm_mnist.digits import preprocessing
+from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import DataError, PictureError
 
 Saved = Callable[..., str]
@@ -142,7 +143,7 @@ def test_pictures_of_all_kinds_at_once(
 
 def test_table_and_what_the_network_sees(command: Command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "best.keras").write_bytes(networks.SHIPPED_MODEL.read_bytes())
+    (tmp_path / "run" / "best.keras").write_bytes(model_files.SHIPPED.read_bytes())
     (tmp_path / "other").mkdir()
     for digit, name in ((3, "mine.png"), (7, "other/mine.png")):
         drawn(digit).save(tmp_path / name)
@@ -207,11 +208,11 @@ def test_picture_of_one_pixel(tmp_path: Path) -> None:
 
 
 def test_shipped_model_is_what_its_readme_says(dataset: data.Dataset) -> None:
-    model = networks.load(networks.SHIPPED_MODEL)
-    assert networks.SHIPPED_MODEL.stat().st_size < 1_000_000
+    model = model_files.load(model_files.SHIPPED)
+    assert model_files.SHIPPED.stat().st_size < 1_000_000
     test = training.evaluate(model, dataset.test)
     held_out = training.evaluate(model, dataset.validation)
-    readme = networks.SHIPPED_MODEL.with_name("README.md").read_text(encoding="utf-8")
+    readme = model_files.SHIPPED.with_name("README.md").read_text(encoding="utf-8")
     assert f"{test.percent:.2f} % of MNIST's 10,000 test images" in readme
     assert f"{held_out.percent:.2f} % of the 5,000" in readme
 
@@ -222,4 +223,4 @@ def test_network_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(10)]).save(path)
     with pytest.raises(DataError, match=r"is not a model of this project: it maps \(None, 3\)"):
-        networks.load(path)
+        model_files.load(path)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import Command, environment, started, wait_for, without_tensorflow
 
-from lstm_mnist import config, data, networks
+from lstm_mnist import config, data
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
-from lstm_mnist.runs import checkpoints, execution
+from lstm_mnist.runs import checkpoints, execution, model_files
 from lstm_mnist.studies import records
 from lstm_mnist.system.errors import UsageError
 
@@ -45,7 +45,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def weights(path: Path) -> bytes:
-    return b"".join(array.tobytes() for array in networks.load(path).get_weights())
+    return b"".join(array.tobytes() for array in model_files.load(path).get_weights())
 
 
 def assert_same(one: Path, other: Path) -> None:

@@ -21,6 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from lstm_mnist import config, networks, training
 from lstm_mnist.digits import page, preprocessing, reading
+from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import UsageError
 
 # A seven, from the middle of the paper.
@@ -59,7 +60,7 @@ def drawing() -> bytes:
     ids=lambda settings: f"{settings.variant} {settings.cell}",
 )
 def test_reading_after_each_step(settings: config.Config) -> None:
-    network = networks.portable(networks.build(settings).get_weights(), settings)
+    network = model_files.portable(networks.build(settings).get_weights(), settings)
     image = np.random.default_rng(1).uniform(size=(28, 28)).astype(np.float32)
     steps = image if settings.scan == "rows" else image.T
     found = reading.Reader(network).read(image)
@@ -85,13 +86,13 @@ def test_reading_after_each_step(settings: config.Config) -> None:
     [config.Config(bidirectional=True), config.Config(layers=2), config.Config(context=14)],
 )
 def test_networks_that_cannot_be_followed(settings: config.Config) -> None:
-    network = networks.portable(networks.build(settings).get_weights(), settings)
+    network = model_files.portable(networks.build(settings).get_weights(), settings)
     with pytest.raises(UsageError, match="one recurrent layer"):
         reading.Reader(network)
 
 
 def test_answers() -> None:
-    client = page.application(networks.load(networks.SHIPPED_MODEL)).test_client()
+    client = page.application(model_files.load(model_files.SHIPPED)).test_client()
     answer = client.post("/reading", data=drawing())
     assert answer.status_code == 200
     found = {name: np.array(values) for name, values in answer.get_json().items()}

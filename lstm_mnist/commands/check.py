@@ -54,12 +54,13 @@ def _evaluate(folders: Sequence[Path], runs: Sequence[records.Run]) -> None:
     data_dir = common.data_dir()
     runtime.start(common.DEVICE.value, "keras")
     from lstm_mnist import data, networks, training
+    from lstm_mnist.runs import model_files
 
     dataset = data.load(data_dir, progress=common.progress())
     for folder, run in zip(folders, runs, strict=True):
         for name, epoch in ((run_folder.BEST_MODEL, run.best), (run_folder.FINAL_MODEL, run.final)):
             path = folder / name
-            network = networks.load(path)
+            network = model_files.load(path)
             if _shapes(network) != _shapes(networks.build(Config.from_dict(run.config))):
                 raise DataError(f"{path} is not the network of its run's settings")
             for split, examples in dataset._asdict().items():

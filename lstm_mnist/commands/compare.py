@@ -124,10 +124,11 @@ def _mistakes(runs: Sequence[records.Run], paths: Sequence[Path]) -> "Mistakes |
     if folder is None or not (folder / run_folder.BEST_MODEL).exists():
         return f"The model of the best run, {best.folder}, is not at hand: only its figures are."
     runtime.start("cpu", "keras")  # seconds on any machine, and --device was for training
-    from lstm_mnist import data, networks
+    from lstm_mnist import data
+    from lstm_mnist.runs import model_files
     from lstm_mnist.studies import mistakes
 
-    model = networks.load(folder / run_folder.BEST_MODEL)
+    model = model_files.load(folder / run_folder.BEST_MODEL)
     return mistakes.find(model, data.load(common.data_dir()).test)
 
 

@@ -33,6 +33,6 @@ def path() -> Path | None:
 def load() -> "keras.Model":
     """Load the network. Raises UsageError and DataError."""
     file = path()
-    from lstm_mnist import networks
+    from lstm_mnist.runs import model_files
 
-    return networks.load(file or networks.SHIPPED_MODEL)
+    return model_files.load(file or model_files.SHIPPED)

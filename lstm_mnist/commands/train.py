@@ -164,10 +164,10 @@ def _train(
 
 def _report(folder: Path, run: records.Run, dataset: "Dataset") -> None:
     """Write the report of a finished run into its folder."""
-    from lstm_mnist import networks
+    from lstm_mnist.runs import model_files
     from lstm_mnist.studies import mistakes
 
-    found = mistakes.find(networks.load(folder / run_folder.BEST_MODEL), dataset.test)
+    found = mistakes.find(model_files.load(folder / run_folder.BEST_MODEL), dataset.test)
     groups = records.pooled([run])
     common.write_report(folder / run_folder.REPORT, f"Run {folder.name}", groups, found)
 

@@ -36,7 +36,7 @@ def unrolled(network: keras.Model) -> keras.Model:
 
     def unroll(layer: keras.Layer) -> keras.Layer:
         settings: dict[str, Any] = layer.get_config()
-        if isinstance(layer, keras.layers.RNN):
+        if "unroll" in settings:
             settings["unroll"] = True
         return type(layer).from_config(settings)
 

@@ -22,11 +22,10 @@ def application(network: keras.Model) -> flask.Flask:
     JSON, or with an `error`.
     """
     reader = reading.Reader(network)
-    layers = {layer.name for layer in network.layers}
     words = {
-        "step": "column" if "columns" in layers else "row",
+        "step": reader.parts.scan.removesuffix("s"),
         "units": reader.units,
-        "memory": "cell state c" if "lstm" in layers else "state s",
+        "memory": {"lstm": "cell state c", "rnn": "state s"}[reader.parts.cell],
     }
     app = flask.Flask("lstm_mnist")  # whose folder holds the templates
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES

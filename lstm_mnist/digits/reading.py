@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_mnist import training
+from lstm_mnist import networks, training
 from lstm_mnist.config import STEPS
 from lstm_mnist.system.errors import UsageError
 
@@ -27,19 +27,17 @@ class Reader:
 
         Raises UsageError if it has not one recurrent layer that reads 28 steps in one direction.
         """
-        recurrent = [layer for layer in network.layers if isinstance(layer, keras.layers.RNN)]
-        if len(recurrent) != 1 or recurrent[0].input.shape[1] != STEPS:
+        parts = networks.parts(network)
+        layer = parts.recurrent[0] if len(parts.recurrent) == 1 else None
+        if not isinstance(layer, keras.layers.RNN) or layer.input.shape[1] != STEPS:
             raise UsageError(
                 "--model: only a network of one recurrent layer that reads 28 time steps in one "
                 "direction can be followed step by step"
             )
-        (layer,), self._classifier = recurrent, network.get_layer("logits")
+        self.parts = parts
+        self.units = layer.units
         self._steps = keras.Model(network.input, layer.input)
         self._cell = layer.cell
-        # A layer returns its output before its last states, of which one is classified.
-        _, *states = layer.output
-        self._readout = next(i for i, s in enumerate(states) if s is self._classifier.input)
-        self.units = states[-1].shape[1]
 
     def read(self, image: NDArray[np.float32]) -> Reading:
         """Read an image [28, 28] in [0, 1]."""
@@ -48,7 +46,7 @@ class Reader:
         readouts, memory = [], []
         for step in steps:
             _, states = self._cell(step[np.newaxis], states)
-            readouts.append(states[self._readout])
+            readouts.append(states[self.parts.readout])
             memory.append(states[-1])
-        logits = self._classifier(np.concatenate(readouts))
+        logits = self.parts.classifier(np.concatenate(readouts))
         return Reading(steps, training.probabilities(np.asarray(logits)), np.concatenate(memory))

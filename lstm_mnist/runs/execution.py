@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from lstm_mnist import data, networks, training
+from lstm_mnist import data, training
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import layers, library
 from lstm_mnist.results import Observer, Run, State
-from lstm_mnist.runs import checkpoints, probes, run_folder
+from lstm_mnist.runs import checkpoints, model_files, probes, run_folder
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import UsageError
 
@@ -71,7 +71,7 @@ def execute(
     run, model = training.run(
         config, dataset, observer=keeper, start=start.state if start else None
     )
-    _write_model(folder / run_folder.FINAL_MODEL, model.get_weights(), config)
+    model_files.write(folder / run_folder.FINAL_MODEL, model.get_weights(), config)
     result = {
         "config": config.as_dict(),
         "final": run_folder.epoch_as_dict(run.final),
@@ -130,7 +130,7 @@ class _Keeper(Observer):
         if self._recorder:
             run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
         if best:
-            _write_model(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
+            model_files.write(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
 
     def tell(self, run: Run) -> None:
         """Pass it on."""
@@ -139,7 +139,3 @@ class _Keeper(Observer):
     def stop_requested(self) -> bool:
         """Pass it on."""
         return self._observer.stop_requested()
-
-
-def _write_model(path: Path, weights: Sequence[Any], config: Config) -> None:
-    run_folder.write_model(path, networks.portable(weights, config))

@@ -14,8 +14,6 @@ from lstm_mnist.system import files
 from lstm_mnist.system.errors import CheckpointError
 
 if TYPE_CHECKING:
-    import keras
-
     from lstm_mnist.results import Epoch, Score
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
@@ -67,12 +65,6 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(path, text.getvalue().encode())
-
-
-def write_model(path: Path, model: "keras.Model") -> None:
-    """Save a model in Keras' own format."""
-    with files.replacing(path) as temporary:
-        model.save(temporary)
 
 
 def epoch_as_dict(epoch: "Epoch") -> dict[str, Any]:
