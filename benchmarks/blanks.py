@@ -28,7 +28,7 @@ def main() -> None:
     draw(sweep.main(__doc__, NAME, runs), record.FOLDER / f"{NAME}.svg")
 
 
-def table(runs: list[records.Run]) -> str:
+def table(runs: list[records.Record]) -> str:
     """Return the means in Markdown."""
     lines = [
         f"| learning rate | blank rows: {' | '.join(map(str, BLANKS))} |",
@@ -42,7 +42,7 @@ def table(runs: list[records.Run]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(runs: list[records.Run], path: Path) -> None:
+def draw(runs: list[records.Record], path: Path) -> None:
     """Draw accuracy against the number of blank rows."""
     from matplotlib.figure import Figure
 

@@ -23,7 +23,7 @@ def main() -> None:
     draw(sweep.main(__doc__, NAME, runs), record.FOLDER / f"{NAME}.svg")
 
 
-def draw(runs: list[records.Run], path: Path) -> None:
+def draw(runs: list[records.Record], path: Path) -> None:
     """Draw accuracy against context."""
     from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import blanks, context, networks, record, sweep
 from lstm_mnist import config
-from lstm_mnist.studies import plots, records, reference, statistics
+from lstm_mnist.studies import plots, records, reference, summary
 from lstm_mnist.system import files
 
 READMES = tuple(Path(__file__).parents[1] / name for name in ("README.md", "README.zh.md"))
@@ -21,7 +21,7 @@ BEGIN = "<!-- Rendered by `python -m benchmarks.study`: {}. -->\n"
 END = "<!-- End of what is rendered. -->\n"
 STEPS_PER_EPOCH = 550
 
-Groups = dict[str, list[records.Run]]
+Groups = dict[str, list[records.Record]]
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 def committed() -> Groups:
     """Return the committed runs by label, in the order of `config`'s networks and variants."""
     labels = (
-        records.label({"variant": variant, "network": network})
+        records.label(variant, network)
         for network in config.NETWORKS
         for variant in config.VARIANTS
     )
@@ -79,19 +79,18 @@ def tables(groups: Groups) -> dict[str, str]:
 
 def table_of_variants(groups: Groups) -> str:
     """Return the table of the script's network."""
-    recorded = reference.recorded_test_curves()
+    recorded = summary.summarise_recorded()
     lines = [
         "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict "
         "| arithmetic |",
         "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
-        _row(f"recorded original, {len(recorded)}", recorded, "", "TensorFlow 1.15.5"),
+        _row(f"recorded original, {recorded.count}", recorded, "TensorFlow 1.15.5"),
     ]
     for name in config.VARIANTS:
         if not (runs := groups.get(name)):
             continue
-        curves = [run.test_curve for run in runs]
-        verdict = statistics.judge(curves, recorded)
-        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word, _arithmetic(runs)))
+        group = summary.summarise(name, runs)
+        lines.append(_row(f"`{name}`, {group.count}", group, _arithmetic(runs)))
     return "\n".join(lines) + "\n"
 
 
@@ -105,15 +104,15 @@ def table_of_networks(groups: Groups) -> str:
     ]
     for network, facts in measured.items():
         columns = [f"`{network}`", f"{facts['parameters']:,}"]
-        both: list[records.Run] = []
+        both: list[records.Record] = []
         for variant in ("stable", "original"):
-            runs = groups[records.label({"variant": variant, "network": network})]
-            finals = statistics.summarise([run.final.percent("test") for run in runs])
+            runs = groups[records.label(variant, network)]
+            group = summary.summarise(variant, runs)
+            finals = group.accuracies["final"]
             columns += [f"{finals.mean:.2f}", f"{finals.sd:.2f}"]
             both += runs
-        collapsed = sum(run.collapsed for run in runs)
         columns += [
-            f"{collapsed} of {len(runs)}",
+            f"{group.collapses.count} of {group.count}",
             _arithmetic(both),
             f"{facts['epoch_seconds']:.1f}",
         ]
@@ -121,21 +120,20 @@ def table_of_networks(groups: Groups) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arithmetic(runs: list[records.Run]) -> str:
+def _arithmetic(runs: list[records.Record]) -> str:
     """Return what decided the bits of runs, in Markdown."""
     return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
 
 
-def _row(label: str, curves: list[list[float]], verdict: str, arithmetic: str) -> str:
-    finals = statistics.summarise([curve[-1] for curve in curves])
-    highest = statistics.summarise([max(curve) for curve in curves])
-    collapses = statistics.rate(sum(map(reference.collapsed, curves)), len(curves))
-    low, high = collapses.interval
+def _row(label: str, group: summary.Summary, arithmetic: str) -> str:
+    finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
+    low, high = group.collapses.interval
+    verdict = group.verdict.word if group.verdict else ""
     return (
         f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
         f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
         f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
-        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
+        f"| {group.collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
     )
 
 

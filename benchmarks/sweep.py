@@ -21,7 +21,7 @@ def settings(**changes: Any) -> list[config.Config]:
     return [config.variant("stable", epochs=EPOCHS, seed=seed, **changes) for seed in SEEDS]
 
 
-def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list[records.Run]:
+def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list[records.Record]:
     """Read flags, train what is missing, write `results/<name>.json` and return its runs.
 
     `runs` are settings by the names of their folders.
@@ -40,9 +40,7 @@ def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list
             for path in fleet.train(
                 missing, data_dir=arguments.data_dir, device="cpu", workers=runtime.cores()
             ):
-                print(
-                    f"{path}: {records.read_folder(path).final.percent('test'):.2f} %", flush=True
-                )
+                print(f"{path}: {records.read_folder(path).final.test.percent:.2f} %", flush=True)
     result = records.read(paths)
     records.write(path_of(name), result)
     return result
@@ -53,12 +51,12 @@ def path_of(name: str) -> Path:
     return record.FOLDER / f"{name}.json"
 
 
-def finals(runs: Iterable[records.Run], setting: str, **wanted: Any) -> dict[Any, list[float]]:
+def finals(runs: Iterable[records.Record], setting: str, **wanted: Any) -> dict[Any, list[float]]:
     """Return the final test accuracies in percent by a setting's value, of the runs wanted."""
     values: dict[Any, list[float]] = {}
     for run in runs:
-        if all(run.config[key] == value for key, value in wanted.items()):
-            values.setdefault(run.config[setting], []).append(run.final.percent("test"))
+        if all(getattr(run.config, key) == value for key, value in wanted.items()):
+            values.setdefault(getattr(run.config, setting), []).append(run.final.test.percent)
     return values
 
 

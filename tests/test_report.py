@@ -11,34 +11,39 @@ import pytest
 from conftest import Browser, Command
 
 from lstm_mnist import config, data
-from lstm_mnist.studies import mistakes, records, reference, report, statistics
+from lstm_mnist.results import Epoch, Score
+from lstm_mnist.studies import mistakes, records, reference, report, statistics, summary
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
 Visit = Callable[[Path], str]
 
 
-def made_run(variant: str, seed: int, curve: Sequence[float]) -> records.Run:
+def made_run(variant: str, seed: int, curve: Sequence[float]) -> records.Record:
     """A run with the given test accuracies in percent after each epoch."""
-    return records.Run(
+    return records.Record(
+        config=config.Config(seed=seed),
+        epochs=tuple(
+            Epoch(
+                number=number,
+                training_loss=0.2,
+                train=Score(round(550 * percent), 55_000, 0.1),
+                validation=Score(round(50 * percent), 5_000, 0.1),
+                test=Score(round(100 * percent), 10_000, 0.12),
+            )
+            for number, percent in enumerate(curve, 1)
+        ),
         folder=f"{variant}-seed{seed}",
         sha256=f"{seed:064x}",
-        config={**config.Config(seed=seed).as_dict(), "variant": variant},
         seconds=12.0,
         arithmetic="compiled-1",
         versions={"python": "3.11.7", "tensorflow": "2.21.0"},
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
         git=None,
-        epochs=tuple(
-            records.Epoch(
-                round(550 * percent), round(50 * percent), round(100 * percent), 0.2, 0.1, 0.1, 0.12
-            )
-            for percent in curve
-        ),
     )
 
 
-def made_groups(*variants: str) -> dict[str, list[records.Run]]:
+def made_groups(*variants: str) -> dict[str, list[records.Record]]:
     """Six runs of each variant, the last of which collapses."""
     curves = [[96.5, 98.31 + seed / 100, 98.0 + seed / 10] for seed in range(5)]
     return {
@@ -138,17 +143,28 @@ def test_names_are_text() -> None:
     assert "<p>No &lt;model&gt;.</p>" in page
 
 
-def test_recipes_tell_the_settings_that_differ() -> None:
+def test_settings_that_differ_are_told() -> None:
     groups = made_groups("document", "original")
     groups["original"] = [
-        dataclasses.replace(run, config={**run.config, "epsilon": 1e-7})
+        dataclasses.replace(run, config=dataclasses.replace(run.config, epsilon=1e-7))
         for run in groups["original"]
     ]
-    document, original = report.recipes(groups)
-    assert document.settings == {"epsilon": 1e-8}
-    assert original.settings == {"epsilon": 1e-7}
-    assert document.accuracies["final"].minimum == 50
-    assert document.collapses.count == 1
+    assert report.differing_settings(groups) == {
+        "document": {"epsilon": 1e-8},
+        "original": {"epsilon": 1e-7},
+    }
+
+
+def test_summary_of_a_group() -> None:
+    (group,) = made_groups("document").values()
+    found = summary.summarise("document", group)
+    assert found.accuracies["final"].minimum == 50
+    assert found.accuracies["best on held out"].minimum == pytest.approx(98.31)
+    assert found.collapses.count == 1
+    assert found.reached["test"].count == 2  # 98.3 and 98.4
+    assert found.verdict == statistics.judge(
+        [run.test_curve for run in group], reference.recorded_test_curves()
+    )
 
 
 def test_mistakes_of_a_network() -> None:
@@ -197,13 +213,13 @@ def test_reports_of_a_real_run(
     assert external(page) == []
     run = records.read_folder(tmp_path / "out")
     # What the model file says of the test images is what the run counted.
-    assert f"is wrong on\n{10_000 - run.best.test} of 10,000 test images" in page
+    assert f"is wrong on\n{10_000 - run.best.test.correct} of 10,000 test images" in page
     assert page.count("taken for <strong>") == 12
 
     finished = command("compare", "--from=out", "--save=study.json", "--report=whole.html")
     assert (finished.returncode, finished.stderr) == (0, "")
     whole = (tmp_path / "whole.html").read_text(encoding="utf-8")
-    assert f"is wrong on\n{10_000 - run.best.test} of 10,000 test images" in whole
+    assert f"is wrong on\n{10_000 - run.best.test.correct} of 10,000 test images" in whole
 
     finished = command("compare", "--from=study.json", "--report=figures.html")
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lstm_mnist import config, data
+from lstm_mnist.results import Epoch, Score
 from lstm_mnist.studies import records, reference, statistics
 from lstm_mnist.system.errors import DataError, UsageError
 
@@ -13,25 +14,36 @@ RECORDED = reference.recorded_test_curves()
 
 
 def run(
-    seed: int, *test: int, held_out: tuple[int, ...] | None = None, **changes: Any
-) -> records.Run:
+    seed: int,
+    *test: int,
+    held_out: tuple[int, ...] | None = None,
+    variant: str = "original",
+    **changes: Any,
+) -> records.Record:
     """A run of one epoch for each number of correct test images."""
     epochs = tuple(
-        records.Epoch(54_000, held, right, 0.3, 0.2, 0.1, 0.15)
-        for right, held in zip(test, held_out or [4_900] * len(test), strict=True)
+        Epoch(
+            number=number,
+            training_loss=0.3,
+            train=Score(54_000, 55_000, 0.2),
+            validation=Score(held, 5_000, 0.1),
+            test=Score(right, 10_000, 0.15),
+        )
+        for number, (right, held) in enumerate(
+            zip(test, held_out or [4_900] * len(test), strict=True), 1
+        )
     )
-    settings = config.variant("original", seed=seed, epochs=len(test)).as_dict()
-    return records.Run(
+    return records.Record(
+        config=config.variant(variant, seed=seed, epochs=len(test), **changes),
+        epochs=epochs,
         folder=f"original-seed{seed}",
         sha256=f"{seed:064x}",
-        config=settings | changes,
         seconds=90.0,
         arithmetic="compiled-1",
         versions={"tensorflow": "2.21.0"},
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
         git=None,
-        epochs=epochs,
     )
 
 
@@ -41,7 +53,7 @@ def curves(*finals: float, highest: float = 98.6) -> list[list[float]]:
 
 def test_best_is_chosen_by_held_out_images_alone() -> None:
     chosen = run(0, 9_800, 9_900, 9_700, held_out=(4_950, 4_940, 4_950)).best
-    assert chosen.test == 9_800
+    assert chosen.test.correct == 9_800
 
 
 def test_collapse_is_a_fall_of_two_points() -> None:
@@ -79,7 +91,7 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
         (run(0, 9_800), "seed 0 is there twice"),
     ],
 )
-def test_unlike_runs_are_not_pooled(other: records.Run, message: str) -> None:
+def test_unlike_runs_are_not_pooled(other: records.Record, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         records.pooled([run(0, 9_800), other])
 
@@ -106,7 +118,7 @@ def test_arithmetic_that_a_kernel_cannot_come_to(
 def test_pooled_by_variant_and_seed() -> None:
     runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
     groups = records.pooled(runs)
-    assert {name: [one.config["seed"] for one in group] for name, group in groups.items()} == {
+    assert {name: [one.config.seed for one in group] for name, group in groups.items()} == {
         "original": [1, 2],
         "document": [0],
     }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from lstm_mnist.commands import common, thresholds
-from lstm_mnist.config import Config
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import gate, records
 from lstm_mnist.system import runtime
@@ -40,16 +39,18 @@ def main(arguments: Sequence[str]) -> int:
         _evaluate([folder for path in paths for folder in records.folders(path)], runs)
     lines, failures = [], []
     for run in runs:
+        failures += wanted.failures_of_run(run.folder, run)
         epoch = getattr(run, wanted.epoch)
-        failures += wanted.failures(run.folder, train=epoch.train, test=epoch.test)
-        train, test = (gate.accuracy(split, getattr(epoch, split)) for split in ("train", "test"))
+        train, test = (
+            gate.accuracy(split, epoch.scores[split].correct) for split in ("train", "test")
+        )
         lines.append(f"{run.folder}: {wanted.epoch} epoch: train {train}, test {test}")
     with gate.enforced(failures):
         print("\n".join(lines), flush=True)
     return 0
 
 
-def _evaluate(folders: Sequence[Path], runs: Sequence[records.Run]) -> None:
+def _evaluate(folders: Sequence[Path], runs: Sequence[records.Record]) -> None:
     """Score the networks of runs again. Raises DataError if one is not what its run's files say."""
     data_dir = common.data_dir()
     runtime.start(common.DEVICE.value, "keras")
@@ -61,10 +62,11 @@ def _evaluate(folders: Sequence[Path], runs: Sequence[records.Run]) -> None:
         for name, epoch in ((run_folder.BEST_MODEL, run.best), (run_folder.FINAL_MODEL, run.final)):
             path = folder / name
             network = model_files.load(path)
-            if _shapes(network) != _shapes(networks.build(Config.from_dict(run.config))):
+            if _shapes(network) != _shapes(networks.build(run.config)):
                 raise DataError(f"{path} is not the network of its run's settings")
             for split, examples in dataset._asdict().items():
-                scored, told = training.evaluate(network, examples).correct, getattr(epoch, split)
+                scored = training.evaluate(network, examples).correct
+                told = epoch.scores[split].correct
                 if scored != told:
                     raise DataError(
                         f"{path} classifies {gate.accuracy(split, scored)} {split} images "

@@ -76,7 +76,7 @@ def progress() -> bool:
 def write_report(
     path: Path,
     title: str,
-    groups: Mapping[str, Sequence[records.Run]],
+    groups: Mapping[str, Sequence[records.Record]],
     mistakes: "Mistakes | str",
 ) -> None:
     """Write the report of groups of runs; see `report.page`. Raises OutputError."""

@@ -1,7 +1,5 @@
 """Train many runs, or take finished ones, and judge them by statistics."""
 
-import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +9,8 @@ from absl import flags
 from lstm_mnist import config
 from lstm_mnist.commands import common, recipe, thresholds
 from lstm_mnist.runs import run_folder
-from lstm_mnist.studies import fleet, records, reference
-from lstm_mnist.studies.gate import Gate, enforced
+from lstm_mnist.studies import fleet, records
+from lstm_mnist.studies.gate import enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
@@ -64,17 +62,24 @@ def main(arguments: Sequence[str]) -> int:
         report = _REPORT.value
     runs = records.read(paths)
     groups = records.pooled(runs)
-    failures = [text for name, group in groups.items() for text in _failures(gate, name, group)]
+    failures = [
+        failure
+        for name, group in groups.items()
+        for failure in gate.failures_of_median(name, group)
+    ]
     with enforced(failures):
         if _SAVE.value:
             records.write(Path(_SAVE.value), runs)
+        from lstm_mnist.studies import summary, text
+
         for name, group in groups.items():
-            print(f"\n{describe(name, group)}", flush=True)
+            print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
             title = f"Runs of {', '.join(groups)}"
             common.write_report(Path(report), title, groups, _mistakes(runs, paths))
         for name, group in groups.items() if gate.asks else ():
-            print(f"\n{name}: {_false_alarm(gate, group)}", flush=True)
+            alarm = summary.false_alarm(gate, group)
+            print(f"\n{name}: {text.tell(alarm, group[0].arithmetic)}", flush=True)
     return 0
 
 
@@ -88,7 +93,10 @@ def _trained() -> Iterator[Path]:
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
     settings = [recipe.chosen(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]
-    runs = {folder / f"{records.label(each.as_dict())}-seed{each.seed}": each for each in settings}
+    runs = {
+        folder / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
+        for each in settings
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +125,7 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
             bar.update()
 
 
-def _mistakes(runs: Sequence[records.Run], paths: Sequence[Path]) -> "Mistakes | str":
+def _mistakes(runs: Sequence[records.Record], paths: Sequence[Path]) -> "Mistakes | str":
     """Return the mistakes of the best run's model, or why there are none."""
     best = records.best(runs)
     folder = records.folder_of(best, paths)
@@ -130,129 +138,3 @@ def _mistakes(runs: Sequence[records.Run], paths: Sequence[Path]) -> "Mistakes |
 
     model = model_files.load(folder / run_folder.BEST_MODEL)
     return mistakes.find(model, data.load(common.data_dir()).test)
-
-
-def describe(name: str, runs: Sequence[records.Run]) -> str:
-    """Return all that is said about a group of runs."""
-    return "\n\n".join(
-        (
-            _table_of_runs(name, runs),
-            _distribution(runs),
-            _against_report(runs),
-            _against_recorded(runs),
-        )
-    )
-
-
-def _table_of_runs(name: str, runs: Sequence[records.Run]) -> str:
-    total = len(runs)
-    lines = [
-        f"{name}: {total} run{'s' if total > 1 else ''}; accuracy % of the final epoch and of "
-        "the best by held-out images",
-        f"{'seed':>6} {'train':>7} {'held':>7} {'test':>7} {'right':>6} {'loss':>7}  "
-        f"{'best':>4} {'train':>7} {'held':>7} {'test':>7} {'right':>6}  "
-        f"{'collapsed':9} {'s':>5}  result",
-    ]
-    for run in runs:
-        final, best = run.final, run.best
-        lines.append(
-            f"{run.config['seed']:6} {_accuracies(final)} {final.test_loss:7.4f}  "
-            f"{run.epochs.index(best) + 1:4} {_accuracies(best)}  "
-            f"{'yes' if run.collapsed else 'no':9} {run.seconds:5.0f}  {run.sha256[:12]}"
-        )
-    return "\n".join(lines)
-
-
-def _accuracies(epoch: records.Epoch) -> str:
-    percents = " ".join(f"{epoch.percent(split):7.2f}" for split in config.TOTALS)
-    return f"{percents} {epoch.test:6}"
-
-
-def _distribution(runs: Sequence[records.Run]) -> str:
-    from lstm_mnist.studies import statistics
-
-    lines = [
-        f"{'test accuracy %':24} {'mean':>7} {'sd':>6} {'median':>7} {'min':>7} {'max':>7}",
-    ]
-    for label, epoch in (("final epoch", "final"), ("best by held-out images", "best")):
-        values = [getattr(run, epoch).percent("test") for run in runs]
-        summary = statistics.summarise(values)
-        sd = "-" if math.isnan(summary.sd) else f"{summary.sd:.3f}"
-        lines.append(
-            f"{label:24} {summary.mean:7.2f} {sd:>6} {summary.median:7.2f} "
-            f"{summary.minimum:7.2f} {summary.maximum:7.2f}"
-        )
-    rate = statistics.rate(sum(run.collapsed for run in runs), len(runs))
-    lines.append(
-        f"collapsed: {rate.count} of {rate.total} (95 % interval {rate.interval.low:.0%} to "
-        f"{rate.interval.high:.0%}); a run has collapsed if it ends {reference.COLLAPSE_DROP:g} "
-        "points or more below its highest test accuracy"
-    )
-    return "\n".join(lines)
-
-
-def _against_report(runs: Sequence[records.Run]) -> str:
-    from lstm_mnist.studies import statistics
-
-    lines = []
-    for split, reported in reference.REPORTED.items():
-        finals = [run.final.percent(split) for run in runs]
-        low, high = statistics.wilson(reported, config.TOTALS[split])
-        reached = sum(final >= reported for final in finals)
-        lines.append(
-            f"reported {split} accuracy {reported} % (95 % interval {low:.2f} to {high:.2f}): "
-            f"{reached} of {len(runs)} runs end there or above; a further run ends between "
-            f"{min(finals):.2f} and {max(finals):.2f} with probability "
-            f"{statistics.range_confidence(len(runs)):.0%}"
-        )
-    return "\n".join(lines)
-
-
-def _against_recorded(runs: Sequence[records.Run]) -> str:
-    from lstm_mnist.studies import statistics
-
-    if len(runs) < 2:
-        return f"VERDICT: {statistics.ONE_RUN.word}: {statistics.ONE_RUN.explanation}"
-    recorded = reference.recorded_test_curves()
-    curves = [run.test_curve for run in runs]
-    result = statistics.against_recorded(curves, recorded)
-    verdict = statistics.verdict(result, curves, recorded)
-    return (
-        f"against {len(recorded)} recorded runs of the original: finals p = {result.final_p:.2g} "
-        f"(Mann-Whitney), highest p = {result.highest_p:.2g} (Welch), collapses "
-        f"p = {result.collapse_p:.2g} (Fisher)\n"
-        f"mean of the highest accuracies: {result.difference:+.3f} points, 90 % interval "
-        f"{result.interval.low:+.3f} to {result.interval.high:+.3f}, margin {statistics.MARGIN}\n"
-        f"VERDICT: {verdict.word}: {verdict.explanation}"
-    )
-
-
-def _false_alarm(gate: Gate, runs: Sequence[records.Run]) -> str:
-    """Say how probable it is that sound runs miss a threshold."""
-    from lstm_mnist.studies import statistics
-
-    studied = records.committed(runs[0])
-    if not studied:
-        return (
-            "false alarm: unknown, because no runs with these settings were studied by this "
-            f"arithmetic, {runs[0].arithmetic}"
-        )
-    epochs = [getattr(run, gate.epoch) for run in studied]
-    missed = sum(bool(gate.failures("", train=one.train, test=one.test)) for one in epochs)
-    rate = statistics.rate(missed, len(studied))
-    return (
-        f"false alarm: {missed} of {rate.total} studied runs miss the threshold (95 % interval of "
-        f"the rate {rate.interval.low:.0%} to {rate.interval.high:.0%}); the median of {len(runs)} "
-        f"misses it with probability {statistics.false_alarm(missed / rate.total, len(runs)):.2%}, "
-        f"at most {statistics.false_alarm(rate.interval.high, len(runs)):.2%}"
-    )
-
-
-def _failures(gate: Gate, name: str, runs: Sequence[records.Run]) -> list[str]:
-    """Return what the medians over the runs miss."""
-    epochs = [getattr(run, gate.epoch) for run in runs]
-    return gate.failures(
-        f"{name}, median of {len(runs)} runs",
-        train=statistics.median_low(epoch.train for epoch in epochs),
-        test=statistics.median_low(epoch.test for epoch in epochs),
-    )

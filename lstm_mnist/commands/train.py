@@ -154,15 +154,13 @@ def _train(
             observer=_Terminal(stop_requested, bar=common.progress()),
         )
     finished = records.read_folder(folder)
-    epoch = getattr(finished, gate.epoch)
-    failures = gate.failures(f"seed {settings.seed}", train=epoch.train, test=epoch.test)
-    with enforced(failures):
+    with enforced(gate.failures_of_run(f"seed {settings.seed}", finished)):
         print(f"\n{reference.summary(run)}\n\nResults: {folder}", flush=True)
         _report(folder, finished, dataset)
         store.clear()
 
 
-def _report(folder: Path, run: records.Run, dataset: "Dataset") -> None:
+def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:
     """Write the report of a finished run into its folder."""
     from lstm_mnist.runs import model_files
     from lstm_mnist.studies import mistakes

@@ -46,8 +46,9 @@ def _finished(folder: Path, config: Config) -> bool:
     if not folder.exists():
         return False
     found = records.read_folder(folder).config
-    if found != config.as_dict():
-        different = [key for key, value in config.as_dict().items() if found.get(key) != value]
+    if found != config:
+        names = found.as_dict()
+        different = [name for name, value in config.as_dict().items() if names[name] != value]
         raise UsageError(
             f"{folder} was trained with other settings ({', '.join(different)}): "
             "name another folder"

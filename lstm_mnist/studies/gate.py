@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
+from statistics import median_low
 
 from lstm_mnist.config import TOTALS
+from lstm_mnist.results import Run
 from lstm_mnist.studies.evidence import percent
 from lstm_mnist.system.errors import AccuracyError, OutputError
 
@@ -26,6 +28,20 @@ class Gate:
     def asks(self) -> bool:
         """Return whether there is a threshold to reach."""
         return (self.min_train_accuracy, self.min_test_accuracy) != (None, None)
+
+    def failures_of_median(self, name: str, runs: Sequence[Run]) -> list[str]:
+        """Return what the medians over a group of runs fail; nothing if they pass."""
+        epochs = [getattr(run, self.epoch) for run in runs]
+        return self.failures(
+            f"{name}, median of {len(runs)} runs",
+            train=median_low(epoch.train.correct for epoch in epochs),
+            test=median_low(epoch.test.correct for epoch in epochs),
+        )
+
+    def failures_of_run(self, name: str, run: Run) -> list[str]:
+        """Return what a single run fails; nothing if it passes."""
+        epoch = getattr(run, self.epoch)
+        return self.failures(name, train=epoch.train.correct, test=epoch.test.correct)
 
     def failures(self, name: str, *, train: int, test: int) -> list[str]:
         """Return what numbers of correct images fail; nothing if they pass."""

@@ -1,6 +1,5 @@
 """A report of runs as one HTML page that needs nothing beside it: pure functions of values."""
 
-import dataclasses
 import datetime
 import itertools
 from collections import Counter
@@ -11,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from lstm_mnist.config import TOTALS
-from lstm_mnist.studies import plots, records, reference, statistics
+from lstm_mnist.studies import plots, records, reference, summary
 
 if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
@@ -25,19 +24,9 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What is said about one group of runs; accuracies are of the test images, in percent."""
-
-    name: str
-    settings: Mapping[str, Any]  # those in which the groups differ
-    accuracies: Mapping[str, statistics.Summary]  # by the epoch they are of
-    collapses: statistics.Rate
-
-
 def page(
     title: str,
-    groups: Mapping[str, Sequence[records.Run]],
+    groups: Mapping[str, Sequence[records.Record]],
     mistakes: "Mistakes | str",
     written: datetime.datetime,
 ) -> str:
@@ -49,6 +38,7 @@ def page(
     recorded = reference.recorded_test_curves()
     curves = {name: [run.test_curve for run in group] for name, group in groups.items()}
     runs = [*itertools.chain(*groups.values())]
+    summaries = {name: summary.summarise(name, group) for name, group in groups.items()}
     return _TEMPLATES.get_template("report.html").render(
         title=title,
         written=written,
@@ -56,9 +46,9 @@ def page(
         broken_at=plots.BREAK,
         totals=TOTALS,
         groups=groups,
-        verdicts={name: statistics.judge(group, recorded) for name, group in curves.items()},
-        reached={name: reached(group) for name, group in groups.items()},
-        recipes=[_recorded_recipe(recorded), *recipes(groups)],
+        summaries=summaries,
+        all_summaries=[summary.summarise_recorded(), *summaries.values()],
+        differing=differing_settings(groups),
         recorded=recorded,
         curves=_curve_pictures(curves, recorded),
         finals=_finals_picture(curves, recorded),
@@ -75,46 +65,16 @@ def page(
     )
 
 
-def reached(runs: Sequence[records.Run]) -> dict[str, int]:
-    """Return, by split, how many runs end at the reported accuracy or above."""
-    return {
-        split: sum(run.final.percent(split) >= reported for run in runs)
-        for split, reported in reference.REPORTED.items()
-    }
-
-
-def recipes(groups: Mapping[str, Sequence[records.Run]]) -> list[Recipe]:
-    """Summarise groups of runs."""
+def differing_settings(
+    groups: Mapping[str, Sequence[records.Record]],
+) -> dict[str, dict[str, Any]]:
+    """Return each group's settings in which the groups differ, but for the variant's name."""
     configs = {name: _settings(runs[0]) for name, runs in groups.items()}
     differing = [key for key, values in facts(configs.values()).items() if len(values) > 1]
-    return [
-        Recipe(
-            name=name,
-            settings={key: configs[name].get(key) for key in differing if key != "variant"},
-            accuracies={
-                "final": statistics.summarise([run.final.percent("test") for run in runs]),
-                "best on held out": statistics.summarise(
-                    [run.best.percent("test") for run in runs]
-                ),
-                "highest on test": statistics.summarise([max(run.test_curve) for run in runs]),
-            },
-            collapses=statistics.rate(sum(run.collapsed for run in runs), len(runs)),
-        )
-        for name, runs in groups.items()
-    ]
-
-
-def _recorded_recipe(curves: plots.Curves) -> Recipe:
-    """Summarise the recorded runs, for which no images were held out."""
-    return Recipe(
-        name="recorded original",
-        settings={},
-        accuracies={
-            "final": statistics.summarise([curve[-1] for curve in curves]),
-            "highest on test": statistics.summarise([max(curve) for curve in curves]),
-        },
-        collapses=statistics.rate(sum(map(reference.collapsed, curves)), len(curves)),
-    )
+    return {
+        name: {key: settings[key] for key in differing if key != "variant"}
+        for name, settings in configs.items()
+    }
 
 
 def facts(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
@@ -126,11 +86,11 @@ def facts(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
     return counters
 
 
-def _settings(run: records.Run) -> dict[str, Any]:
-    return {key: value for key, value in run.config.items() if key != "seed"}
+def _settings(run: records.Record) -> dict[str, Any]:
+    return {key: value for key, value in run.config.as_dict().items() if key != "seed"}
 
 
-def _environment(run: records.Run) -> dict[str, str]:
+def _environment(run: records.Record) -> dict[str, str]:
     git = run.git or {"commit": "unknown", "changed": False}
     device = run.device
     return {

@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
+class Sample:
     """Figures of a sample; `sd` is the sample's, NaN for a single value."""
 
     count: int
@@ -57,6 +57,7 @@ class AgainstRecorded:
     difference: float  # of the mean highest accuracies, ours minus theirs, points
     interval: Interval  # of the difference at 90 %: inside the margin is TOST at 5 %
     final_shift: float  # of the median finals, ours minus theirs, points
+    recorded: int  # the number of recorded runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +78,10 @@ class Verdict:
 ONE_RUN = Verdict("INCONCLUSIVE", "one run has no spread; take --runs=10 or more")
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarise(values: Sequence[float]) -> Sample:
     """Summarise a sample of at least one value."""
     array = np.asarray(values)
-    return Summary(
+    return Sample(
         count=len(array),
         mean=float(array.mean()),
         sd=float(array.std(ddof=1)) if len(array) > 1 else math.nan,
@@ -136,6 +137,7 @@ def against_recorded(
         difference=float(np.mean(highest) - np.mean(recorded_highest)),
         interval=Interval(float(interval.low), float(interval.high)),
         final_shift=float(np.median(finals) - np.median(recorded_finals)),
+        recorded=len(recorded),
     )
 
 
