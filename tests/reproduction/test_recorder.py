@@ -14,7 +14,7 @@ import pytest
 
 from original import record
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRACES = ROOT / "lstm_mnist" / "traces"
 
 # Prints, feeds and fetches as the document's script does, on another network and random digits:
@@ -375,7 +375,7 @@ def test_digests_of_the_recordings_are_told() -> None:
     told = dict(re.findall(r"^\| `([\w/.]+)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
     files = [
         file
-        for folder in (TRACES, ROOT / "tests" / "traces")
+        for folder in (TRACES, ROOT / "tests" / "reproduction" / "traces")
         for file in folder.iterdir()
         if file.name != "README.md"
     ]

@@ -121,7 +121,7 @@ def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         for _ in range(2)
     ]

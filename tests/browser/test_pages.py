@@ -1,31 +1,116 @@
+"""The pages, opened by Chromium without a window: at a desk and on a phone."""
+
 import base64
+import dataclasses
 import http.client
 import io
+import json
 import re
+import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import Browser, started
-from PIL import Image, ImageDraw
+from helpers import Command, started
+from made import WRITTEN, made_groups, made_mistakes
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from lstm_mnist import config, networks, training
-from lstm_mnist.digits import page, preprocessing, reading
-from lstm_mnist.runs import model_files
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.studies import report
+
+Visit = Callable[[Path], str]
+
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
 
 # A seven, from the middle of the paper.
 STROKES = [(-70, -100), (140, 0), (-60, 100), (-25, 100)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Browser:
+    """Chromium without a window."""
+
+    driver: Any
+
+    def resize(self, width: int) -> None:
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def widths(self) -> tuple[int, int]:
+        """Return the widths of the window and of the page, which is wider if it has to scroll."""
+        window, page = self.driver.execute_script(
+            "return [window.innerWidth, document.documentElement.scrollWidth]"
+        )
+        return window, page
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    driver_path = shutil.which("chromedriver")
+    if not (shutil.which("chromium") and driver_path):
+        pytest.skip("there is no chromium or no chromedriver: no browser opens the pages")
+    options = webdriver.ChromeOptions()
+    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(driver_path))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Visit:
+    """Opens a page in a browser, checks it at two widths and returns its text."""
+
+    def open_page(path: Path) -> str:
+        for width in (1280, 390):
+            browser.resize(width)
+            browser.driver.get(path.as_uri())
+            window, page = browser.widths()
+            assert page <= window == width
+        assert browser.driver.get_log("browser") == []
+        events = [
+            json.loads(entry["message"])["message"]
+            for entry in browser.driver.get_log("performance")
+        ]
+        requests = {
+            event["params"]["requestId"]: event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+            and event["params"]["documentURL"] == path.as_uri()
+        }
+        assert path.as_uri() in requests.values()
+        assert {url.partition(":")[0] for url in requests.values()} <= {"file", "data"}
+        failed = [event for event in events if event["method"] == "Network.loadingFailed"]
+        assert not [event for event in failed if event["params"]["requestId"] in requests]
+        return str(browser.driver.execute_script("return document.body.innerText"))
+
+    return open_page
 
 
 @pytest.fixture
@@ -41,75 +126,25 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, found[1]
 
 
-def drawing() -> bytes:
-    """Return a PNG file of a seven."""
-    image = Image.new("L", (200, 200), 255)
-    ImageDraw.Draw(image).line([(60, 40), (140, 40), (90, 160)], fill=0, width=14)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+def test_browser_shows_made_runs(visit: Visit, tmp_path: Path) -> None:
+    groups = made_groups("document", "a_variant_with_a_very_long_name_of_one_word_" * 3)
+    path = tmp_path / "page.html"
+    page = report.page("Runs of the test", groups, made_mistakes(), WRITTEN)
+    path.write_text(page, encoding="utf-8")
+    assert "Most confidently wrong" in visit(path)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        config.variant("original", units=5),
-        config.variant("prose", units=5),
-        config.Config(cell="rnn", units=5),
-    ],
-    ids=lambda settings: f"{settings.variant} {settings.cell}",
-)
-def test_reading_after_each_step(settings: config.Config) -> None:
-    network = model_files.portable(networks.build(settings).get_weights(), settings)
-    image = np.random.default_rng(1).uniform(size=(28, 28)).astype(np.float32)
-    steps = image if settings.scan == "rows" else image.T
-    found = reading.Reader(network).read(image)
-    np.testing.assert_array_equal(found.steps, steps)
-    assert found.probabilities.shape == (28, 10)
-    assert found.memory.shape == (28, 5)
-    # Keras' layer keeps its state at the steps that are masked.
-    layer, classifier = network.get_layer(settings.cell), network.get_layer("logits")
-    _, *states = layer(np.broadcast_to(steps, (28, 28, 28)), mask=np.tri(28, dtype=bool))
-    logits = classifier(states[0 if settings.readout == "hidden" else -1])
-    expected = training.probabilities(np.asarray(logits))
-    np.testing.assert_allclose(found.memory, states[-1], atol=1e-6)
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
-    np.testing.assert_allclose(
-        training.probabilities(training.predict(network, image[np.newaxis]))[0],
-        expected[-1],
-        atol=1e-6,
-    )
+def test_browser_shows_figures_without_a_model(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    page = report.page("Runs of the test", made_groups("document"), "No model.", WRITTEN)
+    path.write_text(page, encoding="utf-8")
+    assert "No model." in visit(path)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [config.Config(bidirectional=True), config.Config(layers=2), config.Config(context=14)],
-)
-def test_networks_that_cannot_be_followed(settings: config.Config) -> None:
-    network = model_files.portable(networks.build(settings).get_weights(), settings)
-    with pytest.raises(UsageError, match="one recurrent layer"):
-        reading.Reader(network)
-
-
-def test_answers() -> None:
-    client = page.application(model_files.load(model_files.SHIPPED)).test_client()
-    answer = client.post("/reading", data=drawing())
-    assert answer.status_code == 200
-    found = {name: np.array(values) for name, values in answer.get_json().items()}
-    assert found["probabilities"][-1].argmax() == 7
-    assert found["memory"].shape == (28, 100)
-    expected = preprocessing.read(io.BytesIO(drawing()))
-    np.testing.assert_allclose(found["steps"], expected, atol=1e-4)
-    for body, status, error in (
-        (b"", 400, "The picture is not a PNG, JPEG or GIF picture."),
-        (drawing()[:99], 400, "The picture cannot be read: image file is truncated"),
-        (bytes(page.MAX_BYTES + 1), 413, "exceeds the capacity limit"),
-    ):
-        answer = client.post("/reading", data=body)
-        assert answer.status_code == status
-        assert error in answer.get_json()["error"]
-    assert client.get("/reading").status_code == 405
-    assert client.get("/nothing").status_code == 404
+def test_browser_shows_a_real_run(command: Command, visit: Visit, tmp_path: Path) -> None:
+    finished = command("--epochs=1", "--units=4", "--batch_size=1000", "--output_dir=out")
+    assert finished.returncode == 0, finished.stderr
+    assert "Most confidently wrong" in visit(tmp_path / "out" / "report.html")
 
 
 def test_browser_draws_and_sees_the_reading(

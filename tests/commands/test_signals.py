@@ -1,21 +1,25 @@
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import started, wait_for
-from test_compare import SMALL, training_workers
+from helpers import ROOT, SMALL_STUDY, started, training_workers, wait_for
+
+from lstm_mnist.system import signals
 
 # Locks a mutex twice: a call into native code that never returns, and in which Python calls no
-# handlers.
+# handlers. The argument is how long the program is given to end by itself.
 BUSY = """
-import ctypes
+import ctypes, sys
 from lstm_mnist.system import signals
+signals.PATIENCE = float(sys.argv[1])
 lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
 signals.install()
 with signals.raising():
@@ -23,38 +27,48 @@ with signals.raising():
     print("ready", flush=True)
     lock(mutex)
 """
+FOREVER = 10**6  # seconds
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "least", "most", "code", "word"),
-    [
-        (signal.SIGINT, signal.SIGINT, 1, 5, 130, "interrupted"),
-        (signal.SIGTERM, None, 8, 11, 143, "terminated"),
-    ],
-)
-def test_program_that_is_busy_ends_at_a_second_signal_or_after_a_while(
-    first: int, second: int | None, least: float, most: float, code: int, word: str
-) -> None:
+@contextlib.contextmanager
+def busy(patience: float) -> Iterator[subprocess.Popen[str]]:
+    """A program in a call that never returns."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BUSY],
-        cwd=Path(__file__).parents[1],
+        [sys.executable, "-c", BUSY, str(patience)],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1)  # now it is in native code
-    asked = time.monotonic()
-    process.send_signal(first)
-    process.send_signal(first)  # twice at once is once
-    time.sleep(1)
-    if second is not None:
-        process.send_signal(second)
-    _, errors = process.communicate()
-    assert least < time.monotonic() - asked < most
-    assert process.returncode == code
-    assert errors == f"lstm_mnist: {word} at once\n"
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)  # now it is in native code
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_busy_program_ends_at_a_second_signal() -> None:
+    with busy(FOREVER) as process:
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # twice at once is once
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2 * signals.TWICE)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "lstm_mnist: interrupted at once\n"
+
+
+def test_busy_program_ends_when_it_was_given_time_enough() -> None:
+    assert signals.PATIENCE < 10  # when `docker stop` kills
+    with busy(1) as process:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors == "lstm_mnist: terminated at once\n"
 
 
 def handles_sigterm(process: psutil.Process) -> bool:
@@ -94,7 +108,7 @@ def test_verify_is_terminated(data_dir: Path, tmp_path: Path) -> None:
 def test_compare_leaves_nothing_behind_when_it_is_interrupted(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    arguments = ("compare", "--runs=2", "--study_dir=study", *SMALL[:-1], "--epochs=500")
+    arguments = ("compare", "--runs=2", "--study_dir=study", *SMALL_STUDY[:-1], "--epochs=500")
     # As a terminal does it, the signal goes to all processes.
     with started(data_dir, tmp_path, *arguments, prefix=("setsid",)) as process:
         training_workers(process, tmp_path / "study")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command, environment, without_tensorflow
+from helpers import ROOT, Command, environment, without_tensorflow
 
 from lstm_mnist.config import TOTALS
 from lstm_mnist.runs import model_files
@@ -455,8 +455,7 @@ def test_output_that_cannot_be_written_changes_no_verdict(
             # The reader of a pipe has gone before the program writes.
             ["bash", "-c", f"set -o pipefail; {{ sleep 0.3; {program}; }} {output.redirection}"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-            | {"PYTHONUNBUFFERED": unbuffered},
+            env={**os.environ, "PYTHONPATH": str(ROOT)} | {"PYTHONUNBUFFERED": unbuffered},
             capture_output=True,
             text=True,
             check=False,

@@ -61,7 +61,7 @@ def computed(what: str, build: library.Build, *arguments: str, data_dir: Path | 
         [sys.executable, __file__, what, build.name, *arguments],
         env={
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "TFDS_DATA_DIR": str(data_dir),
         },
         capture_output=True,

@@ -1,18 +1,14 @@
 import platform
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
-from conftest import Command, started, wait_for
+from helpers import SMALL_STUDY, Command, started, training_workers
 from numpy.typing import NDArray
 
 from lstm_mnist import networks
 from lstm_mnist.studies import records
-
-SMALL = ("--units=8", "--batch_size=1000", "--epochs=4")
 
 
 def weights(folder: Path) -> dict[str, NDArray[Any]]:
@@ -29,24 +25,19 @@ def assert_same_runs(one: Path, other: Path, names: tuple[str, ...]) -> None:
             assert np.array_equal(value, theirs[key])
 
 
-def training_workers(process: subprocess.Popen[str], folder: Path) -> list[psutil.Process]:
-    """Wait until a run has finished an epoch, and return the processes that train."""
-    wait_for(process, lambda: list(folder.glob(".*/history.csv")))
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
 def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
     command: Command, data_dir: Path, tmp_path: Path
 ) -> None:
     names = ("document-seed0", "document-seed1")
-    undisturbed = command("compare", "--runs=2", "--study_dir=one", "--save=one.json", *SMALL)
+    undisturbed = command("compare", "--runs=2", "--study_dir=one", "--save=one.json", *SMALL_STUDY)
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert undisturbed.stderr == ""
     assert "document: 2 runs" in undisturbed.stdout
     assert "VERDICT: LOWER" in undisturbed.stdout
 
-    with started(data_dir, tmp_path, "compare", "--runs=2", "--study_dir=two", *SMALL) as process:
+    with started(
+        data_dir, tmp_path, "compare", "--runs=2", "--study_dir=two", *SMALL_STUDY
+    ) as process:
         workers = training_workers(process, tmp_path / "two")
         assert len(workers) == 2
         workers[0].kill()
@@ -58,7 +49,7 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
 
     # A third run is added; the finished ones are not touched.
     finished = {name: (tmp_path / "one" / name).stat().st_mtime_ns for name in names}
-    more = command("compare", "--runs=3", "--study_dir=one", *SMALL)
+    more = command("compare", "--runs=3", "--study_dir=one", *SMALL_STUDY)
     assert more.returncode == 0, more.stderr
     assert "document: 3 runs" in more.stdout
     assert more.stdout.count("final test") == 1
@@ -72,7 +63,7 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
         assert again.returncode == 0, again.stderr
         assert again.stdout.split("document:")[1] == described
 
-    other = command("compare", "--runs=2", "--study_dir=one", "--units=9", *SMALL[1:])
+    other = command("compare", "--runs=2", "--study_dir=one", "--units=9", *SMALL_STUDY[1:])
     assert other.returncode == 2
     assert "document-seed0 was trained with other settings (units)" in other.stderr
 
@@ -90,7 +81,7 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
 
 def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> None:
     of = ("--network=birnn", "--variants=stable")
-    arguments = ("compare", "--runs=1", "--study_dir=study", *of, *SMALL)
+    arguments = ("compare", "--runs=1", "--study_dir=study", *of, *SMALL_STUDY)
     with started(data_dir, tmp_path, *arguments) as process:
         training_workers(process, tmp_path / "study")
         with started(data_dir, tmp_path, *arguments) as second:

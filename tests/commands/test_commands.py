@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import Command, without_tensorflow
+from helpers import ROOT, Command, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -305,7 +305,7 @@ def test_compare_without_dask(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", script, "compare", "--runs=1"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

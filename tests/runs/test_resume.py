@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Command, environment, started, wait_for, without_tensorflow
+from helpers import Command, environment, started, wait_for, without_tensorflow
 
 from lstm_mnist import config, data
 from lstm_mnist.recurrence import library

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from conftest import Command
+from helpers import Command
 from numpy.typing import NDArray
 
 from lstm_mnist import config, data, networks, training

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from conftest import Command
+from helpers import Command
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lstm_mnist import data, training
