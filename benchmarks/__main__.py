@@ -13,13 +13,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks import contenders, floor, record
-from benchmarks.processes import Worker
+from benchmarks.processes import Worker, machine
 from lstm_mnist import data
 from lstm_mnist.config import Config
-from lstm_mnist.recurrence import library
 from lstm_mnist.system import files, runtime
 
-LEAST_TEST_ACCURACY = 0.95  # less is not training
+PATH = record.FOLDER / "comparison.json"
+MIN_TEST_ACCURACY = 0.95  # less is not training
 
 
 class Entry(NamedTuple):
@@ -43,37 +43,34 @@ ENTRIES = (
 
 
 class Measured(NamedTuple):
-    """What was measured, round by round."""
+    """What was measured, round by round, and what was computed meanwhile."""
 
     epochs: dict[Entry, list[contenders.Epoch]]
     rates: dict[str, list[float]]  # of float32 matrix products, GFLOP/s
+    work: floor.Work
 
 
 def main() -> None:
     """Measure, write the results and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="epochs measured of each contender")
-    parser.add_argument("--output_dir", type=Path, default=record.FOLDER)
+    parser.add_argument("--output", type=Path, default=PATH)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     measured = measure(dataset, arguments.rounds)
     check_accuracy(measured)
-    work = floor.work(Config(), dataset)
-    text = table(measured, work)
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    files.write_json(
-        arguments.output_dir / "comparison.json",
-        {**record.circumstances(machine), **as_dict(measured, work)},
-    )
-    (arguments.output_dir / "comparison.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    files.write_json(arguments.output, {**record.circumstances(machine()), **as_dict(measured)})
+    print(table(measured))
 
 
 def measure(dataset: data.Dataset, rounds: int) -> Measured:
     """Measure every contender and the machine's rate in each of several rounds."""
-    measured = Measured({entry: [] for entry in ENTRIES}, {name: [] for name in floor.RATES})
+    measured = Measured(
+        {entry: [] for entry in ENTRIES},
+        {name: [] for name in floor.RATES},
+        floor.work(Config(), dataset),
+    )
     with contextlib.ExitStack() as stack:
         turns: list[tuple[str, list[Any], Worker, Callable[[], Any]]] = []
         for entry, epochs in measured.epochs.items():
@@ -100,12 +97,13 @@ def check_accuracy(measured: Measured) -> None:
     """Exit with an error if a contender did not learn: its times would mean nothing."""
     for entry, epochs in measured.epochs.items():
         accuracy = epochs[-1].test_accuracy
-        if not accuracy > LEAST_TEST_ACCURACY:
+        if not accuracy > MIN_TEST_ACCURACY:
             raise SystemExit(f"{entry} does not train: test accuracy {accuracy:.2%}")
 
 
-def table(measured: Measured, work: floor.Work) -> str:
+def table(measured: Measured) -> str:
     """Return the comparison in Markdown; every figure is the median over the rounds."""
+    work = measured.work
     fastest = max(measured.rates, key=lambda name: median(measured.rates[name]))
     floors = [sum(work) / rate for rate in measured.rates[fastest]]
     rows = [
@@ -130,19 +128,28 @@ def table(measured: Measured, work: floor.Work) -> str:
         f"| {work.fit / rate:.2f} | {work.evaluate / rate:.2f} "
         f"| {_spread(floors)} | {_spread(_ratios(ours, floors))} | {rate:.0f} | 1 |"
     )
-    return "\n".join(rows)
+    return "\n".join(rows) + "\n"
 
 
-def as_dict(measured: Measured, work: floor.Work) -> dict[str, Any]:
+def as_dict(measured: Measured) -> dict[str, Any]:
     """Return all that was measured as a JSON object."""
     return {
-        "gflop": work._asdict(),
+        "gflop": measured.work._asdict(),
         "products_gflop_per_second": measured.rates,
         "contenders": [
             {**entry._asdict(), "rounds": [epoch._asdict() for epoch in epochs]}
             for entry, epochs in measured.epochs.items()
         ],
     }
+
+
+def from_dict(written: dict[str, Any]) -> Measured:
+    """Return what `as_dict` made a JSON object of."""
+    epochs = {
+        Entry(each["contender"], each["gate"]): [contenders.Epoch(**run) for run in each["rounds"]]
+        for each in written["contenders"]
+    }
+    return Measured(epochs, written["products_gflop_per_second"], floor.Work(**written["gflop"]))
 
 
 def _seconds(epochs: Sequence[contenders.Epoch]) -> list[float]:

@@ -21,7 +21,7 @@ class Work(NamedTuple):
 
 def work(config: Config, dataset: data.Dataset) -> Work:
     """Count the products' operations; the element-wise rest is left out."""
-    steps, features = dataset.train.images.shape[1:]
+    steps, features = dataset.train.pixels.shape[1:]
     gates = 4 * config.units
     lstm = 2 * steps * (features + config.units) * gates
     dense = 2 * config.units * CLASSES

@@ -7,7 +7,7 @@ import contextlib
 from statistics import median
 
 from benchmarks import contenders, record
-from benchmarks.processes import Worker
+from benchmarks.processes import Worker, machine
 from lstm_mnist import config, data
 from lstm_mnist.recurrence import library
 from lstm_mnist.system import files, runtime
@@ -19,20 +19,21 @@ ROUNDS = 3
 
 def main() -> None:
     """Measure, and write the results."""
-    machine = runtime.start("cpu", library.choose(config.Config().kernel))
-    from lstm_mnist import networks
-
     dataset = data.load()
     configs = {name: config.Config(**config.NETWORKS[name]) for name in NETWORKS}
     with contextlib.ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(runtime.cores())) for name in configs}
         for name, worker in workers.items():
             worker.call(contenders.start, "ours", configs[name], dataset)
-            worker.call(contenders.epoch)  # compiles
+            worker.call(contenders.epoch)  # traces
         rounds = []
         for _ in range(ROUNDS):
             rounds.append({name: worker.call(contenders.epoch) for name, worker in workers.items()})
             print({name: str(epoch) for name, epoch in rounds[-1].items()}, flush=True)
+    circumstances = record.circumstances(machine())
+    runtime.start("cpu", library.choose(config.Config.kernel))
+    from lstm_mnist import networks
+
     measured = {
         name: {
             "parameters": networks.build(settings).count_params(),
@@ -42,7 +43,7 @@ def main() -> None:
         }
         for name, settings in configs.items()
     }
-    files.write_json(PATH, {**record.circumstances(machine), "networks": measured})
+    files.write_json(PATH, {**circumstances, "networks": measured})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,11 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
+
+from lstm_mnist.config import Config
+from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -34,6 +38,16 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
+
+
+def machine() -> dict[str, Any]:
+    """Return what this project's runs say of the machine.
+
+    A process of its own tells it: TensorFlow is started by variables of the environment, which the
+    other libraries' processes would inherit.
+    """
+    with Worker(runtime.cores()) as worker:
+        return worker.call(runtime.start, "cpu", library.choose(Config.kernel))
 
 
 def _confine(threads: int) -> None:

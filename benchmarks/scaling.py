@@ -1,8 +1,8 @@
 """How an epoch's time grows with units, batch size and threads: `python -m benchmarks.scaling`.
 
-This project and stock Keras, each in a process of its own, are measured in turns on a fraction of
-an epoch, which is scaled to a whole one: the fewer the longer a step takes, the more the fewer
-steps an epoch has.
+This project, PyTorch and stock Keras, each in a process of its own, are measured in turns on a
+fraction of an epoch, which is scaled to a whole one: the smaller the longer a step takes, and the
+larger the fewer steps an epoch has.
 """
 
 import argparse
@@ -12,14 +12,13 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks import contenders, record
-from benchmarks.processes import Worker
+from benchmarks.processes import Worker, machine
 from lstm_mnist import data
 from lstm_mnist.config import Config
-from lstm_mnist.recurrence import library
 from lstm_mnist.system import files, runtime
 
-CONTENDERS = ("ours", "stock_keras")
-ROUNDS = 3
+CONTENDERS = ("ours", "pytorch", "stock_keras")
+ROUNDS = 5
 
 
 class Point(NamedTuple):
@@ -51,7 +50,6 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=record.FOLDER)
     arguments = parser.parse_args()
 
-    machine = runtime.start("cpu", library.choose(Config().kernel))
     dataset = data.load()
     seconds: dict[Point, dict[str, float]] = {}
     for point in dict.fromkeys(point for points in POINTS.values() for point in points):
@@ -61,7 +59,7 @@ def main() -> None:
     files.write_json(
         arguments.output_dir / "scaling.json",
         {
-            **record.circumstances(machine),
+            **record.circumstances(machine()),
             "points": [
                 {**point._asdict(), "fraction": point.fraction, "epoch_seconds": epoch_seconds}
                 for point, epoch_seconds in seconds.items()
@@ -81,7 +79,7 @@ def measure(point: Point, dataset: data.Dataset) -> dict[str, float]:
         workers = {name: stack.enter_context(Worker(point.threads)) for name in CONTENDERS}
         for name, worker in workers.items():
             worker.call(contenders.start, name, config, part)
-            worker.call(contenders.epoch)  # compiles
+            worker.call(contenders.epoch)  # traces and compiles
         rounds = [
             {name: worker.call(contenders.epoch) for name, worker in workers.items()}
             for _ in range(ROUNDS)

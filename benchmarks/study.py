@@ -1,8 +1,8 @@
 """Render the committed studies into the READMEs and their pictures: `python -m benchmarks.study`.
 
-`lstm_mnist/results/*.json` are what `compare --save` wrote, `results/blanks.json`,
-`results/context.json` and `results/networks.json` what the modules of these names did, and
-`results/collapse.csv` is the `dynamics.csv` of one run of `original`; nothing is measured here.
+`lstm_mnist/results/*.json` are what `compare --save` wrote, `results/*.json` what the modules of
+these names did (`results/comparison.json`: `python -m benchmarks`), and `results/collapse.csv` is
+the `dynamics.csv` of one run of `original`; nothing is measured here.
 """
 
 import csv
@@ -10,8 +10,10 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from benchmarks import blanks, context, networks, record, sweep
+from benchmarks import __main__ as libraries
+from benchmarks import blanks, context, networks, record, step, sweep, time_to_accuracy
 from lstm_mnist import config
 from lstm_mnist.studies import plots, records, reference, summary
 from lstm_mnist.system import files
@@ -74,7 +76,16 @@ def tables(groups: Groups) -> dict[str, str]:
         "variants": table_of_variants(groups),
         "networks": table_of_networks(groups),
         "blanks": blanks.table(records.read([sweep.path_of(blanks.NAME)])),
+        "time_to_accuracy": time_to_accuracy.table(
+            time_to_accuracy.outcomes_of(_read(time_to_accuracy.PATH)["runs"])
+        ),
+        "comparison": libraries.table(libraries.from_dict(_read(libraries.PATH))),
+        "step": step.table(_read(step.PATH)["milliseconds"]),
     }
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table_of_variants(groups: Groups) -> str:
@@ -96,7 +107,7 @@ def table_of_variants(groups: Groups) -> str:
 
 def table_of_networks(groups: Groups) -> str:
     """Return the table of all networks, by two recipes."""
-    measured = json.loads(networks.PATH.read_text(encoding="utf-8"))["networks"]
+    measured = _read(networks.PATH)["networks"]
     lines = [
         "| network | parameters | `stable`: mean | sd | `original`: mean | sd | collapsed "
         "| arithmetic | seconds per epoch |",

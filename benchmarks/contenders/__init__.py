@@ -1,11 +1,12 @@
 """The same training in several hands, each as its own users would write it.
 
-Every module named in LABELS has a class Contender. All are fed the same batches, and all compute in
-float32.
+Every module named in LABELS has a class Contender. All initialise as Keras does, are fed the same
+batches, and compute in float32.
 """
 
 import importlib
 import time
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import data
 from lstm_mnist.config import Config
-from lstm_mnist.order import epoch_order
+from lstm_mnist.order import epoch_orders
 
 LABELS = {
     "ours": "this project",
@@ -31,7 +32,7 @@ class Contender(Protocol):
         """Build the network; what is compiled at first use is compiled in the first epoch."""
 
     def train_epoch(self) -> None:
-        """Take one step per batch of `batches(config, dataset)`, and return when all are done."""
+        """Take one step per batch of the next of `orders`, and return when all are done."""
 
     def evaluate(self) -> tuple[float, float]:
         """Return the accuracy over all training and over all test images."""
@@ -51,19 +52,20 @@ class Epoch(NamedTuple):
         )
 
 
-def batches(config: Config, dataset: data.Dataset) -> NDArray[np.int64]:
-    """Return the indices of every batch [steps, B] of the run's first epoch.
-
-    Every epoch is fed in this order: drawing the next one is nobody's arithmetic.
-    """
-    order = epoch_order(
+def orders(config: Config, dataset: data.Dataset) -> Iterator[NDArray[np.int64]]:
+    """Yield, for every epoch of the run, the indices of its batches [steps, B]."""
+    epochs = epoch_orders(
         config.seed,
-        0,
         train_size=len(dataset.train.labels),
         test_size=len(dataset.test.labels),
         batch_size=config.batch_size,
     )
-    return order.train.reshape(-1, config.batch_size)
+    return (order.train.reshape(-1, config.batch_size) for order in epochs)
+
+
+def steps(config: Config, dataset: data.Dataset) -> int:
+    """Return the number of steps in an epoch."""
+    return len(dataset.train.labels) // config.batch_size
 
 
 def start(name: str, config: Config, dataset: data.Dataset) -> None:

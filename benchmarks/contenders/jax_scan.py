@@ -1,5 +1,6 @@
 """JAX: a jitted training step around lax.scan, with Adam written out."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contenders import CLASSES, batches
+from benchmarks.contenders import CLASSES, orders, steps
 from lstm_mnist import data
 from lstm_mnist.config import Config
 
@@ -31,19 +32,19 @@ class Contender:
 
     def __init__(self, config: Config, dataset: data.Dataset) -> None:
         self._train, self._test = (
-            (jnp.asarray(images), jnp.asarray(labels))
-            for images, labels in (dataset.train, dataset.test)
+            (jnp.asarray(split.images), jnp.asarray(split.labels))
+            for split in (dataset.train, dataset.test)
         )
-        self._batches = batches(config, dataset)
-        self._state = initial(config, dataset.train.images.shape[2])
+        self._orders = orders(config, dataset)
+        self._state = initial(config, dataset.train.pixels.shape[2])
         self._step = jax.jit(
-            partial(step, learning_rate=config.learning_rate, epsilon=config.epsilon),
+            partial(step, learning_rate=learning_rate(config, dataset), epsilon=config.epsilon),
             donate_argnums=0,
         )
 
     def train_epoch(self) -> None:
         """Take one step per batch."""
-        for index in self._batches:
+        for index in next(self._orders):
             self._state = self._step(self._state, *self._train, index)
         jax.block_until_ready(self._state)
 
@@ -57,6 +58,14 @@ class Contender:
             for start in range(0, len(images), EVALUATION_BATCH_SIZE)
         ]
         return float(np.mean(np.concatenate(predicted) == labels))
+
+
+def learning_rate(config: Config, dataset: data.Dataset) -> Callable[[jax.Array], jax.Array]:
+    """Return the learning rate as a function of how many steps were taken."""
+    if config.schedule == "constant":
+        return lambda step: jnp.full_like(step, config.learning_rate)
+    last = config.epochs * steps(config, dataset)
+    return lambda step: config.learning_rate * (1 + jnp.cos(jnp.pi * step / last)) / 2
 
 
 def initial(config: Config, features: int) -> State:
@@ -104,7 +113,7 @@ def step(
     labels: jax.Array,
     index: jax.Array,
     *,
-    learning_rate: float,
+    learning_rate: Callable[[jax.Array], jax.Array],
     epsilon: float,
 ) -> State:
     """Return the state after one step of Adam on the examples at `index`."""
@@ -114,7 +123,7 @@ def step(
     second = jax.tree.map(
         lambda v, g: BETA_2 * v + (1 - BETA_2) * g**2, state.second_moment, gradient
     )
-    rate = learning_rate * jnp.sqrt(1 - BETA_2**number) / (1 - BETA_1**number)
+    rate = learning_rate(state.step) * jnp.sqrt(1 - BETA_2**number) / (1 - BETA_1**number)
     parameters = jax.tree.map(
         lambda p, m, v: p - rate * m / (jnp.sqrt(v) + epsilon), state.parameters, first, second
     )

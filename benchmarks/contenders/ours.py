@@ -1,5 +1,6 @@
 """This project, with its defaults."""
 
+from benchmarks.contenders import steps
 from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
@@ -15,7 +16,7 @@ class Contender:
 
         self._training = training
         self._dataset = dataset
-        self._steps = len(dataset.train.labels) // config.batch_size
+        self._steps = steps(config, dataset)
         self._model = training.compiled(networks.build(config), config, steps=self._steps)
         self._batches = training.batches(config, dataset)
 

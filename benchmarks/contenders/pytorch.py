@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from benchmarks.contenders import CLASSES, batches
+from benchmarks.contenders import CLASSES, orders, steps
 from lstm_mnist import data
 from lstm_mnist.config import Config
 
@@ -18,6 +18,18 @@ class Network(torch.nn.Module):
         super().__init__()
         self.lstm = torch.nn.LSTM(features, units, batch_first=True)
         self.dense = torch.nn.Linear(units, CLASSES)
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Initialise as Keras does; of PyTorch's two biases, the second begins as zeros."""
+        for parameter in self.parameters():
+            parameter.zero_()
+        torch.nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
+        torch.nn.init.orthogonal_(self.lstm.weight_hh_l0)
+        forget = slice(self.lstm.hidden_size, 2 * self.lstm.hidden_size)
+        self.lstm.bias_ih_l0[forget] = 1.0
+        torch.nn.init.xavier_uniform_(self.dense.weight)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits [B, 10] of images [B, 28, 28]."""
@@ -33,23 +45,32 @@ class Contender:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         torch.manual_seed(config.seed)
         self._train, self._test = (
-            (torch.from_numpy(images), torch.from_numpy(labels).long())
-            for images, labels in (dataset.train, dataset.test)
+            (torch.from_numpy(split.images), torch.from_numpy(split.labels).long())
+            for split in (dataset.train, dataset.test)
         )
-        self._batches = torch.from_numpy(batches(config, dataset))
-        self._network = Network(dataset.train.images.shape[2], config.units)
+        self._orders = orders(config, dataset)
+        self._network = Network(dataset.train.pixels.shape[2], config.units)
         self._loss = torch.nn.CrossEntropyLoss()
         self._optimizer = torch.optim.Adam(
             self._network.parameters(), lr=config.learning_rate, eps=config.epsilon, fused=True
+        )
+        self._schedule = (
+            torch.optim.lr_scheduler.CosineAnnealingLR(
+                self._optimizer, T_max=config.epochs * steps(config, dataset)
+            )
+            if config.schedule == "cosine"
+            else None
         )
 
     def train_epoch(self) -> None:
         """Take one step per batch."""
         images, labels = self._train
-        for index in self._batches:
+        for index in torch.from_numpy(next(self._orders)):
             self._optimizer.zero_grad()
             self._loss(self._network(images[index]), labels[index]).backward()
             self._optimizer.step()
+            if self._schedule:
+                self._schedule.step()
 
     @torch.inference_mode()
     def evaluate(self) -> tuple[float, float]:

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from benchmarks.contenders import CLASSES, batches
+from benchmarks.contenders import CLASSES, orders, steps
 from lstm_mnist import data
 from lstm_mnist.config import Config
 
@@ -22,8 +23,10 @@ class Contender:
     """A functional model; Keras compiles its steps with XLA by default."""
 
     def __init__(self, config: Config, dataset: data.Dataset) -> None:
-        self._dataset = dataset
-        images = keras.Input(dataset.train.images.shape[1:])
+        self._train, self._test = (
+            (split.images, split.labels) for split in (dataset.train, dataset.test)
+        )
+        images = keras.Input(dataset.train.pixels.shape[1:])
         cell = keras.layers.LSTMCell(
             config.units,
             recurrent_activation="sigmoid"
@@ -32,25 +35,31 @@ class Contender:
         )
         _, _, cell_state = keras.layers.RNN(cell, return_state=True)(images)
         self._model = keras.Model(images, keras.layers.Dense(CLASSES)(cell_state))
+        learning_rate = config.learning_rate
+        if config.schedule == "cosine":
+            learning_rate = keras.optimizers.schedules.CosineDecay(
+                config.learning_rate, decay_steps=config.epochs * steps(config, dataset)
+            )
         self._model.compile(
-            optimizer=keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
+            optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        x, y = map(tf.constant, dataset.train)
-        self._batches = (
-            tf.data.Dataset.from_tensor_slices(batches(config, dataset))
-            .map(lambda index: (tf.gather(x, index), tf.gather(y, index)))
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        self._x, self._y = map(tf.constant, self._train)
+        self._orders = orders(config, dataset)
 
     def train_epoch(self) -> None:
         """Train on every batch."""
-        self._model.fit(self._batches, shuffle=False, verbose=0)
+        batches = (
+            tf.data.Dataset.from_tensor_slices(next(self._orders))
+            .map(lambda index: (tf.gather(self._x, index), tf.gather(self._y, index)))
+            .prefetch(tf.data.AUTOTUNE)
+        )
+        self._model.fit(batches, shuffle=False, verbose=0)
 
     def evaluate(self) -> tuple[float, float]:
         """Return the accuracy over all training and over all test images."""
-        return self._accuracy(self._dataset.train), self._accuracy(self._dataset.test)
+        return self._accuracy(*self._train), self._accuracy(*self._test)
 
-    def _accuracy(self, split: data.Split) -> float:
-        logits = self._model.predict(split.images, batch_size=EVALUATION_BATCH_SIZE, verbose=0)
-        return float(np.mean(np.argmax(logits, axis=1) == split.labels))
+    def _accuracy(self, images: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+        logits = self._model.predict(images, batch_size=EVALUATION_BATCH_SIZE, verbose=0)
+        return float(np.mean(np.argmax(logits, axis=1) == labels))
