@@ -59,7 +59,7 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
 def _prepare(data_dir: Path, *, progress: bool) -> Any:
     """Prepare MNIST from the embedded archives, or wait for the process that is doing it.
 
-    The lock is ours because TFDS has none: two processes that prepare at once fail each other.
+    TFDS has no lock of its own: of two processes that prepare at once, both may fail.
     """
     import filelock
     import tensorflow_datasets as tfds
@@ -71,7 +71,7 @@ def _prepare(data_dir: Path, *, progress: bool) -> Any:
         builder = tfds.builder(BUILDER, data_dir=data_dir)
         if not builder.is_prepared():
             with (
-                # TFDS announces a download, which would be untrue here.
+                # TFDS announces a download; there is none.
                 contextlib.redirect_stdout(io.StringIO()),
                 tempfile.TemporaryDirectory(prefix=".mnist-unpacked-", dir=data_dir) as unpacked,
             ):

@@ -73,7 +73,7 @@ def _recurrences(steps: Any, config: Config, *, backward: bool = False) -> Any:
 
     Section 0x03 feeds layer i with layer i-1's s, and the s' of layer i with layer i-1's s': the
     directions meet in the output alone. (Keras' stacked `Bidirectional` layers mix them at every
-    layer.) Its W s leaves open which layer's s was meant: the layer's own.
+    layer.) Its `W s` leaves open which layer's s is meant; here it is the layer's own.
     """
     states: list[Any] = []
     for layer in range(config.layers):
@@ -101,7 +101,7 @@ def _initializers(seed: int, layer: int, backward: bool) -> dict[str, keras.Init
 def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
     """Return a layer whose outputs are those of Keras' with `return_state=True`."""
     compiled = layers.choose(config.kernel) == "compiled"
-    if not compiled:  # which finds out by itself whether anybody asks for its inputs' gradient
+    if not compiled:  # Keras computes the inputs' gradient only where it is used
         del arguments["inputs_gradient"]
     match compiled, config.cell:
         case True, "lstm":

@@ -81,7 +81,7 @@ class State:
 
 
 class Observer:
-    """Watches a run; a subclass overrides what it is interested in."""
+    """Watches a run; subclasses override what they need."""
 
     # Called as by Keras' `fit`; an epoch's logs hold loss, accuracy, val_loss, val_accuracy and
     # test_accuracy.

@@ -186,7 +186,7 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # A divisor, because Keras would take the steps beyond the epoch's end from the next one.
+        # A divisor: Keras would take the steps beyond the epoch's end from the next epoch.
         steps_per_execution=math.gcd(steps, MAX_STEPS_PER_EXECUTION),
     )
     return model
@@ -234,7 +234,7 @@ def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.
     def epochs() -> Iterator[NDArray[np.int64]]:
         return (order.train.reshape(-1, config.batch_size) for order in orders(config, dataset))
 
-    @tf.autograph.experimental.do_not_convert  # which would write a temporary file
+    @tf.autograph.experimental.do_not_convert  # conversion would write a temporary file
     def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(tf.gather(pixels, index), tf.float32) * data.SCALE
         return images, tf.gather(labels, index)

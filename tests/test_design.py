@@ -1,4 +1,4 @@
-"""The order in which the package's modules may import each other, and what may be imported late."""
+"""docs/design.md: which modules may import which, and what is imported late."""
 
 import ast
 from collections.abc import Iterator

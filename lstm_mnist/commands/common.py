@@ -80,8 +80,8 @@ def write_report(
     mistakes: "Mistakes | str",
 ) -> None:
     """Write the report of groups of runs; see `report.page`. Raises OutputError."""
-    # Matplotlib would warn of a home that cannot be written and of fonts that take long to find,
-    # which only costs seconds.
+    # Matplotlib warns of a home that cannot be written and of slow font searches; both only cost
+    # seconds.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from lstm_mnist.studies import report
 

@@ -1,4 +1,4 @@
-"""Name the digits in pictures of one's own."""
+"""Name the digits in a user's pictures."""
 
 import json
 import sys

@@ -26,7 +26,7 @@ def export(network: keras.Model, path: Path, form: str) -> None:
     exported = unrolled(network) if form == "litert" else network
     exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports what has been called
     with files.replacing(path) as temporary, warnings.catch_warnings():
-        # Keras reads a NumPy name that is only deprecated, to mend tf2onnx.
+        # To patch tf2onnx, Keras reads a deprecated NumPy name.
         warnings.simplefilter("ignore", FutureWarning)
         exported.export(temporary, format=KERAS_FORMATS[form], verbose=False)
 

@@ -20,11 +20,11 @@ from lstm_mnist.system.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "GIF")
 SIZE, BOX = 28, 20
-# Pixels; larger pictures are reduced, which costs no detail that is left in a box of 20.
+# Pixels. Larger pictures are reduced first; a box of 20 shows no more detail.
 MAX_SIDE = 1000
-# Of the distance from black to white.
+# As a share of the distance from black to white.
 MIN_CONTRAST = 0.05
-# Pixels in the box: about the thinnest that MNIST has.
+# Pixels in the box: about MNIST's thinnest strokes.
 MIN_STROKE_WIDTH = 2.0
 
 Pixels = NDArray[np.float32]

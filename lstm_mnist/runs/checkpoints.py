@@ -1,8 +1,8 @@
-"""What an unfinished run's folder is continued from: one file holds all of it.
+"""Checkpoints of unfinished runs, each a single file.
 
-A checkpoint's name tells where the run stood and the SHA-256 of the file, so that there is no
-second file that could be out of step with it. The order of the examples is no part of it: that is
-a function of the seed and of the steps taken.
+A checkpoint's name holds the run's position and the file's SHA-256, so that no second file can get
+out of step with it. The order of the examples is not stored: it follows from the seed and the steps
+taken.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     path: Path
     state: State
     dynamics: Sequence[Sequence[Any]] | None  # the fields of each point, if they are recorded
-    seconds: float  # from the start of the run, without what was lost in interruptions
+    seconds: float  # since the start of the run, without interruptions
     arithmetic: str  # see `library.arithmetic`
     passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
 
@@ -76,7 +76,7 @@ class Store:
         *,
         arithmetic: str,
     ) -> None:
-        """Save a checkpoint. Raises OutputError, and then the ones before it are still there."""
+        """Save a checkpoint. Raises OutputError; earlier checkpoints then stay."""
         import numpy as np
 
         text = json.dumps(
@@ -123,7 +123,7 @@ def begun(folder: Path) -> bool:
 def check_new(folder: Path) -> None:
     """Check, without leaving a trace, that a run can begin in a folder: a missing or an empty one.
 
-    What a process left that was killed before its run began does not count. Raises OutputError.
+    Leftovers of a process that was killed before its run began are allowed. Raises OutputError.
     """
     files.check_folder(folder, "output_dir", left_over=_left_over)
 
@@ -136,9 +136,9 @@ def _left_over(path: Path) -> bool:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make a run's folder and hold it against other processes.
+    """Create a run's folder and lock it against other processes.
 
-    If no checkpoint is in it at the end, what was made for this is removed. Raises OutputError.
+    If it holds no checkpoint at the end, what was created is removed. Raises OutputError.
     """
     place = folder / FOLDER
     made = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
@@ -214,7 +214,7 @@ def _epoch(value: Mapping[str, Any]) -> Epoch:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the paths that are named as checkpoints, the oldest first."""
+    """Return the paths with names of checkpoints, the oldest first."""
     paths = [path for path in folder.glob("epoch-*.npz") if _NAME.fullmatch(path.name)]
     return sorted(paths, key=lambda path: (int(_match(path)[1]), int(_match(path)[2]), path.name))
 

@@ -41,10 +41,10 @@ def execute(
     """Train in a folder, keeping its files up to date, and return the finished run.
 
     `device` is what `runtime.start` returned. The folder has a result file when the run is
-    finished, and not before. With a `store`, the run begins at `store.start` and can be continued
-    from what is saved there. `observer` watches as in `training.run`, but is not given states.
+    finished, and not before. With a `store`, the run begins at `store.start` and saves its
+    checkpoints there. `observer` watches as in `training.run`, but is not given states.
     Raises OutputError, what `training.run` raises, and UsageError where the run was begun with
-    another arithmetic than this process has.
+    another arithmetic than this process's.
     """
     arithmetic = library.arithmetic(layers.choose(config.kernel))
     start = store.start if store else None
@@ -92,7 +92,7 @@ def execute(
 
 
 class _Keeper(Observer):
-    """Keeps an unfinished run's files and checkpoints; another observer has the rest."""
+    """Keeps an unfinished run's files and checkpoints; passes the rest on to another observer."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a network does while it trains: its loss, its gradient's norm and its cell states' size."""
+"""Probes of a network while it trains: loss, norm of the gradient, size of the cell states."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ PROBE_SIZE = 500
 
 
 class Point(NamedTuple):
-    """One look at the network, on the same training images every time."""
+    """One probe of the network, always on the same training images."""
 
     step: int  # steps taken
     loss: float  # mean softmax cross-entropy, nats
@@ -22,9 +22,9 @@ class Point(NamedTuple):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Looks at the network whenever Keras returns to Python: every 25 steps in a run.
+    """Probes the network whenever Keras returns to Python: every 25 steps in a run.
 
-    `points`, the fields of each, are those of the steps before where a run is continued.
+    `points` are those from before a run was interrupted, as sequences of fields.
     """
 
     def __init__(self, train: data.Split, points: Iterable[Sequence[Any]] = ()) -> None:
@@ -34,20 +34,20 @@ class Recorder(keras.callbacks.Callback):
         self._labels = tf.constant(train.labels[:PROBE_SIZE], tf.int32)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Compile the look."""
+        """Compile the probe."""
         model, memory = self.model, networks.memory(self.model)
         weights = [variable.value for variable in model.trainable_variables]
 
         @tf.function(autograph=False)
-        def look() -> tuple[Any, ...]:
+        def probe() -> tuple[Any, ...]:
             with tf.GradientTape() as tape:
                 loss = model.loss(self._labels, model(self._images, training=True))
             gradient_norm = tf.linalg.global_norm(tape.gradient(loss, weights))
             size = tf.abs(memory(self._images))
             return loss, gradient_norm, tf.reduce_mean(size), tf.reduce_max(size)
 
-        self._look = look
+        self._probe = probe
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Take a look; training is not changed by it."""
-        self.points.append(Point(int(self.model.optimizer.iterations), *map(float, self._look())))
+        """Probe the network, which leaves training unchanged."""
+        self.points.append(Point(int(self.model.optimizer.iterations), *map(float, self._probe())))

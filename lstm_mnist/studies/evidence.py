@@ -1,4 +1,4 @@
-"""Strict parsing of what finished runs leave: the evidence that the accuracy gate goes by.
+"""Strict parsing of finished runs' files, the evidence for the accuracy gate.
 
 Every function raises ValueError for what is not finite, complete and consistent.
 """
@@ -16,7 +16,7 @@ from lstm_mnist import config
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.runs import run_folder
 
-# What files hold; `_conform` says how to read this.
+# The shapes of files, in the notation of `_conform`.
 _SCORE = {"correct": int, "total": int, "loss": float, "percent": float}
 _EPOCH = {
     "epoch": int,
@@ -26,7 +26,7 @@ _EPOCH = {
     "evaluation_seconds": float,
 }
 _COLUMNS: Mapping[str, type[int] | type[float]] = run_folder.flat(_EPOCH)
-# What decided the bits of runs from before it was told.
+# The arithmetic of runs from before it was recorded.
 EARLIER = "earlier"
 _ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-unfused)?")
 ORIGIN = {
@@ -53,7 +53,7 @@ _RUN = {
 _STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
 _LATER = ("network", *(name for name, setting in config.SETTINGS.items() if setting.later))
-# The arithmetics that each kernel can come to. "fast" was one that XLA compiled.
+# The arithmetics that each kernel can have. "fast" was an earlier kernel, compiled by XLA.
 _KERNELS = {
     "auto": config.KERNELS,
     "compiled": ("compiled",),
@@ -112,7 +112,7 @@ def history(content: bytes) -> list[dict[str, Any]]:
 
 
 def _number(text: str, kind: type[int] | type[float]) -> Any:
-    """Return the finite number that a run writes like this."""
+    """Parse a finite number in the form in which runs write it."""
     number = kind(text)
     if str(number) != text or not math.isfinite(number):
         raise ValueError(f"{text!r:.40} is no number as a run writes it")
@@ -120,14 +120,14 @@ def _number(text: str, kind: type[int] | type[float]) -> Any:
 
 
 def _with_arithmetic(run: Any) -> Any:
-    """Return a run, and name its arithmetic if it is from before this was told."""
+    """Return a run with its arithmetic, which the oldest files do not name."""
     if isinstance(run, dict) and "arithmetic" not in run:
         return {**run, "arithmetic": EARLIER}
     return run
 
 
 def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
-    """Return a run with all its settings, whose kernel its arithmetic is of."""
+    """Return a run with all its settings, after holding its arithmetic against its kernel."""
     settings, arithmetic = _settings(run["config"]), run["arithmetic"]
     known = _ARITHMETIC.fullmatch(arithmetic)
     if not known or arithmetic.partition("-")[0] not in _KERNELS[settings["kernel"]]:
@@ -136,7 +136,7 @@ def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(value: Any) -> dict[str, Any]:
-    """Return a run's settings, with those that came later."""
+    """Return a run's settings, checked, with those that old files lack."""
     defaults = Config().as_dict()
     if isinstance(value, dict) and value.keys().isdisjoint(_LATER):
         value = {**{key: defaults[key] for key in _LATER}, **value}

@@ -73,7 +73,7 @@ def train(
     """
     import distributed
 
-    # The share of a run is the same when it is the last one left: its rounding depends on it.
+    # A run keeps its share of the cores when it is the last one left: rounding depends on it.
     sharers = None if scheduler else workers
     with _client(scheduler, min(workers, len(runs))) as client:
         futures = {
@@ -100,7 +100,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed workers left."""
+    """Remove what killed workers left behind."""
     for unfinished in folder.glob(".*-seed*-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -118,17 +118,17 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
             yield client
         return
     with contextlib.ExitStack() as stack:
-        # A terminal sends Ctrl-C to every process, but it is this one that ends the others. The
-        # threads that start them have the signal blocked, and so have they.
+        # A terminal sends Ctrl-C to every process, but this one ends the others. They inherit the
+        # blocked signal from the threads that start them.
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             cluster = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
-                    memory_limit=0,  # Dask would pause a worker for what TensorFlow holds
+                    memory_limit=0,  # Dask would pause workers over TensorFlow's memory
                     dashboard_address="127.0.0.1:0",  # any free port
-                    silence_logs=logging.CRITICAL,  # it tells of errors in its own closing
+                    silence_logs=logging.CRITICAL,  # it logs errors while it closes
                 )
             )
         finally:
@@ -144,7 +144,7 @@ def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
 
         cores = sorted(os.sched_getaffinity(0))
         number = int(distributed.get_worker().name)
-        # Threads inherit this from the one that makes them: TensorFlow's from this one.
+        # Threads inherit this from their parent: TensorFlow's from this one.
         os.sched_setaffinity(0, cores[number % len(cores) :: sharers])
     return runtime.start(device, library.choose(kernel))
 
@@ -161,7 +161,7 @@ def _train(
 ) -> UserError | None:
     """Train one run in a worker; its folder appears when it is finished, as a whole.
 
-    What a user can act on is returned: Dask would print the traceback of what is raised.
+    User errors are returned, because Dask prints the traceback of what is raised.
     """
     if (folder / run_folder.RESULT).exists():
         return None
@@ -181,7 +181,7 @@ def _train_there(
 
     from lstm_mnist.runs import execution
 
-    keras.utils.clear_session()  # the run before this one
+    keras.utils.clear_session()  # of the previous run
     dataset = _dataset(data_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

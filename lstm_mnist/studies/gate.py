@@ -19,8 +19,8 @@ class Gate:
 
     min_train_accuracy: float | None = None
     min_test_accuracy: float | None = None
-    # More is taken for leaked labels: the highest that a committed run reached is 99.11 %.
-    # There is no such bound on training images, which a network may well learn by heart.
+    # Anything above is taken for leaked labels; the best committed run reached 99.11 %. Training
+    # images have no such bound: a network may memorise them.
     max_test_accuracy: float = 99.5
     epoch: str = "best"  # by held-out images, or final
 
@@ -46,7 +46,7 @@ class Gate:
     def failures(self, name: str, *, train: int, test: int) -> list[str]:
         """Return what numbers of correct images fail; nothing if they pass."""
         found = []
-        # Negated, so that what cannot be compared, a NaN, fails.
+        # Negated, so that a NaN fails.
         if not percent("test", test) <= self.max_test_accuracy or test == TOTALS["test"]:
             found.append(
                 f"{name}: test accuracy {accuracy('test', test)} of the {self.epoch} epoch is too "

@@ -1,7 +1,7 @@
-"""The pictures of a report: values in, inline SVG out, by Matplotlib.
+"""The plots of a report: values in, inline SVG out, by Matplotlib.
 
-A picture is as wide as a phone, so that its text is readable there; the text takes the colour of
-the page around it.
+A plot is as wide as a phone, so that its text is readable there; the text takes the colour of the
+page around it.
 """
 
 import io
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
     """Draw test accuracies in percent after each epoch over the recorded ones.
 
-    Those from BREAK up are drawn by themselves above all of them. `name` distinguishes the picture
+    Those from BREAK up are drawn by themselves above all of them. `name` distinguishes the plot
     from the page's others.
     """
     standing = [curve for curve in runs if not reference.collapsed(curve)]

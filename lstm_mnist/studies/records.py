@@ -1,6 +1,6 @@
 """Finished runs as values: read from their folders, kept together in one file, pooled.
 
-What is read is evidence for the accuracy gate. What is not finite, complete, consistent and of this
+They are evidence for the accuracy gate: what is not finite, complete, consistent and of this
 dataset is refused.
 """
 
@@ -60,8 +60,8 @@ def label(variant: str, network: str) -> str:
 def read(paths: Iterable[Path]) -> list[Record]:
     """Read runs from run folders, from folders of run folders and from study files.
 
-    Raises DataError for a path that is none of these, or holds what is no evidence, and UsageError
-    for a run that is there twice.
+    Raises DataError for a path that is none of these or fails the checks, and UsageError for a run
+    that is given twice.
     """
     runs: list[Record] = []
     for path in paths:
@@ -91,7 +91,7 @@ def best(runs: Iterable[Record]) -> Record:
 
 
 def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
-    """Return the folder that a run was read from, if it was one, given what `read` was given."""
+    """Return the folder that a run was read from, given the paths; None if it was a file."""
     for path in paths:
         for folder in (path, path / run.folder):
             with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def read_folder(folder: Path) -> Record:
 
 
 def _columns(row: Mapping[str, Any]) -> list[Any]:
-    """Return what a study file keeps of a row of a run's history."""
+    """Return the columns that a study file keeps of a row of a run's history."""
     losses = EPOCH_COLUMNS[len(TOTALS) :]
     return [*(row[f"{split}_correct"] for split in TOTALS), *(row[loss] for loss in losses)]
 
@@ -163,7 +163,7 @@ def _read_study(path: Path) -> list[Record]:
 
 
 def _record(value: Mapping[str, Any]) -> Record:
-    """Return the record that is written like this; see `_as_dict`."""
+    """Return a record from its form in study files; see `_as_dict`."""
     epochs = tuple(_epoch(number, columns) for number, columns in enumerate(value["epochs"], 1))
     return Record(**{**value, "config": Config.from_dict(value["config"]), "epochs": epochs})
 
@@ -177,7 +177,7 @@ def _epoch(number: int, columns: Sequence[Any]) -> Epoch:
 
 
 def _as_dict(run: Record) -> dict[str, Any]:
-    """Return what a study file holds of a record."""
+    """Return a record's form in study files."""
     origin = {key: getattr(run, key) for key in evidence.ORIGIN if key != "config"}
     return {
         "folder": run.folder,
@@ -259,7 +259,7 @@ def _differences(one: Record, other: Record) -> Iterable[str]:
     if one.arithmetic != other.arithmetic:
         yield "arithmetic"
     for name in one.config.differences(other.config):
-        if name not in ("seed", "kernel"):  # what a kernel comes to is the arithmetic
+        if name not in ("seed", "kernel"):  # the kernel shows in the arithmetic
             yield name
     if one.data_sha256 != other.data_sha256:
         yield "data"

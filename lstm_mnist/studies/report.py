@@ -50,8 +50,8 @@ def page(
         all_summaries=[summary.summarise_recorded(), *summaries.values()],
         differing=differing_settings(groups),
         recorded=recorded,
-        curves=_curve_pictures(curves, recorded),
-        finals=_finals_picture(curves, recorded),
+        curves=_curve_plots(curves, recorded),
+        finals=_finals_plot(curves, recorded),
         best=records.best(runs),
         mistakes=mistakes,
         digits=[]
@@ -101,10 +101,8 @@ def _environment(run: records.Record) -> dict[str, str]:
     }
 
 
-def _curve_pictures(
-    groups: Mapping[str, plots.Curves], recorded: plots.Curves
-) -> dict[str, Markup]:
-    """Draw one picture for each group, all with the same axes."""
+def _curve_plots(groups: Mapping[str, plots.Curves], recorded: plots.Curves) -> dict[str, Markup]:
+    """Draw one plot for each group, all with the same axes."""
     limits = plots.limits_of(itertools.chain(recorded, *groups.values()))
     return {
         name: Markup(plots.curves(f"curves{number}", curves, recorded, limits))
@@ -112,7 +110,7 @@ def _curve_pictures(
     }
 
 
-def _finals_picture(groups: Mapping[str, plots.Curves], recorded: plots.Curves) -> Markup:
+def _finals_plot(groups: Mapping[str, plots.Curves], recorded: plots.Curves) -> Markup:
     finals = [curve[-1:] for curve in itertools.chain(recorded, *groups.values())]
     limits = plots.limits_of([*finals, [reference.REPORTED_TEST]])
     return Markup(plots.finals("finals", groups, recorded, limits))

@@ -10,8 +10,8 @@ from scipy import stats
 
 from lstm_mnist.studies import reference
 
-# Fixed before any run was compared. Two recipes whose mean best accuracies differ by less are taken
-# for the same: it is half the width of the reported figure's own 95 % interval, in points.
+# In points, and fixed before any run was compared: recipes whose mean highest accuracies differ by
+# less count as equal. Half the width of the reported figure's own 95 % interval.
 MARGIN = 0.25
 LEVEL = 0.95
 
@@ -199,8 +199,9 @@ def runs_needed(
 
 
 def false_alarm(rate: float, runs: int) -> float:
-    """Return the probability that the median of `runs` runs misses what one misses at a rate.
+    """Return how probable it is that the median of `runs` runs fails a threshold.
 
-    For an even number of runs the median is the lower one of the two in the middle.
+    A single run fails it with probability `rate`. For an even number of runs the median is the
+    lower one of the two in the middle.
     """
     return float(stats.binom.sf((runs - 1) // 2, runs, rate))

@@ -1,4 +1,4 @@
-"""What is said about a group of runs, computed once: terminal, report and README only render it."""
+"""What is said about a group of runs, computed once; terminal, report and README render it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -26,7 +26,7 @@ class DataError(UserError):
 
 
 class CheckpointError(UserError):
-    """What a run would be continued from is missing, damaged or another run's."""
+    """The checkpoint to continue from is missing, damaged or another run's."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""Starting TensorFlow: quietly, on the device that was asked for, and telling what it runs on."""
+"""Starting TensorFlow quietly on the device asked for, and describing what it runs on."""
 
 import contextlib
 import ctypes
@@ -26,16 +26,16 @@ def cores() -> int:
 def start(device: str, kernel: str) -> dict[str, Any]:
     """Import TensorFlow, set the device and threads of this process and describe them.
 
-    "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned:
-    beside the compiled one, TensorFlow's few operations are kept from giving other bits on
-    other machines. Raises UsageError for "gpu" where there is none.
+    "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned: with
+    the compiled one, TensorFlow's few other operations are set to give the same bits on all
+    machines. Raises UsageError for "gpu" where there is none.
     """
     _keep_freed_memory()
     if kernel == "compiled":
-        # oneDNN sums as suits the processor: let it multiply matrices alone, and alike on all that
-        # have AVX2.
+        # oneDNN's order of sums depends on the processor: leave it nothing but matrix products, and
+        # those as on any processor with AVX2.
         os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of the very state it mends
+    absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of what it then repairs
     with _native_chatter():
         import tensorflow as tf
 
@@ -90,8 +90,8 @@ def git_state() -> dict[str, Any] | None:
 def _keep_freed_memory() -> None:
     """Let the C library keep the memory that one training step freed for the next one.
 
-    By default glibc gives it back to the system, and every page costs a fault at the next step: at
-    batches of 800 that was more than half of the time.
+    By default glibc gives it back to the system, and every page costs a fault at the next step:
+    with batches of 800, more than half of the time.
     """
     top_pad = -2  # M_TOP_PAD in glibc's malloc.h
     with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library
@@ -114,8 +114,8 @@ def _gpu_name(tf: Any, gpu: Any) -> str:
 def _native_chatter() -> Iterator[None]:
     """Discard what native code prints while TensorFlow starts; Python's errors still pass.
 
-    TensorFlow 2.21 logs to standard error before it reads TF_CPP_MIN_LOG_LEVEL. Who sets that
-    variable sees everything.
+    TensorFlow 2.21 logs to standard error before it reads TF_CPP_MIN_LOG_LEVEL. With that variable
+    set, nothing is discarded.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield

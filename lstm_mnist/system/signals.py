@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C: the first one asks the program to end, a second one ends it at once.
 
 Python calls a signal's handler only between two instructions of the main thread, and a call into
-TensorFlow may last. A thread that every signal wakes sees to it that the program does end.
+TensorFlow may take long. A thread that every signal wakes makes sure that the program ends.
 """
 
 import contextlib
@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 NAMES: Mapping[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 PATIENCE = 9.0  # seconds from the first signal to the end; `docker stop` kills after 10
-# A signal that comes twice within this many seconds is one: `timeout` sends it to the process and
-# to its group.
+# Within this many seconds, two signals count as one: `timeout` signals the process and its group.
 TWICE = 0.5
 
 
@@ -31,7 +30,7 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in NAMES:
         signal.signal(number, _ask)
-    threading.Thread(target=_see_to_the_end, args=(reader,), daemon=True).start()
+    threading.Thread(target=_ensure_end, args=(reader,), daemon=True).start()
 
 
 def received() -> int:
@@ -73,7 +72,7 @@ def _ask(number: int, frame: object) -> None:
             raise KeyboardInterrupt
 
 
-def _see_to_the_end(reader: int) -> None:
+def _ensure_end(reader: int) -> None:
     while (number := os.read(reader, 1)[0]) not in NAMES:
         pass
     time.sleep(TWICE)
