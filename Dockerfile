@@ -1,4 +1,12 @@
 # For NVIDIA GPUs: docker build --build-arg TENSORFLOW="tensorflow[and-cuda]" --tag lstm-mnist:gpu .
+# The compiled kernel, made apart: the image itself has no compiler.
+FROM python:3.11-slim AS kernel
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
+WORKDIR /app
+COPY setup.py ./
+COPY lstm_mnist/recurrence/*.cpp lstm_mnist/recurrence/*.h lstm_mnist/recurrence/
+RUN python setup.py build_ext --inplace
+
 FROM python:3.11-slim
 
 # requirements.txt pins the version; the argument can only add an extra to it.
@@ -8,6 +16,8 @@ RUN pip install --no-cache-dir --requirement /app/requirements-compare.txt "${TE
 
 COPY LICENSE /app/
 COPY lstm_mnist /app/lstm_mnist
+# There is nothing to copy, and no image, if the kernel did not compile.
+COPY --from=kernel /app/lstm_mnist/recurrence/*.so /app/lstm_mnist/recurrence/
 ENV PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     TFDS_DATA_DIR=/app/tensorflow_datasets

@@ -33,7 +33,17 @@ def build(name: str) -> Extension:
 
 
 class BuildApart(build_ext):
-    """Keeps the builds' object files, which are of one source and made at once, apart."""
+    """Keeps the builds' object files, which are of one source and made at once, apart.
+
+    No library of earlier sources stays where the present ones do not compile.
+    """
+
+    def run(self) -> None:
+        """Remove what was built before, then build."""
+        for folder in (Path(self.build_lib, FOLDER), *([Path(FOLDER)] if self.inplace else [])):
+            for library in folder.glob("_kernel_*.so"):
+                library.unlink()
+        super().run()
 
     def build_extension(self, ext: Extension) -> None:
         """Build in a folder of its own."""

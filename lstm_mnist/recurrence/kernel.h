@@ -10,10 +10,12 @@
 // * Weights are packed once a call and thread into panels that lie in memory in the order in which
 //   products read them. A panel stays in the L1 cache for all rows of a chunk.
 //
-//     panels         one after the other, each [depth][up to MAX_N vectors]
-//     z, dz, gates   [rows][z_row]
-//     h, c           [times][rows][h_row], time 0 being the first state
-//     records        of a chunk: h, c of times 0 to steps, then the gates of every step
+//     panels               one after the other, each [depth][up to MAX_N vectors]
+//     row of z, dz, gates  | i | f | n | o | padding |   z_row floats
+//     row of h, of c       | h | padding |               h_row floats
+//     record of a chunk    | h 0 | h 1 | ... | h steps | c 0 | ... | c steps | gates 0 | ... |
+//
+//   Each box of a record is [rows][row]. Time 0 is the first state, gates t lead to time t + 1.
 //
 // * Rows are padded to an odd number of 64-byte lines. With an even one, as of 128 units, a panel
 //   of dz would fall into few of the cache's sets.
