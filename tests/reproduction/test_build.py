@@ -9,8 +9,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 FOLDER = Path("lstm_mnist", "recurrence")
 
 
