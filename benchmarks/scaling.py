@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from benchmarks import contenders, record
 from benchmarks.processes import Worker, machine
-from lstm_mnist import artifacts, data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
+from lstm_mnist.system import files, runtime
 
 CONTENDERS = ("ours", "pytorch", "stock_keras")
-ROUNDS = 5
+ROUNDS = 3
 
 
 class Point(NamedTuple):
@@ -30,7 +31,7 @@ class Point(NamedTuple):
     @property
     def fraction(self) -> float:
         """Return the fraction of an epoch on which this point is measured."""
-        return min(1.0, 0.4 * self.batch_size / self.units)
+        return min(1.0, 0.1 * self.batch_size / self.units)
 
 
 AXES = {
@@ -55,7 +56,7 @@ def main() -> None:
         seconds[point] = measure(point, dataset)
         print(point, seconds[point], flush=True)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(
+    files.write_json(
         arguments.output_dir / "scaling.json",
         {
             **record.circumstances(machine()),

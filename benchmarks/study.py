@@ -14,14 +14,16 @@ from typing import Any
 
 from benchmarks import __main__ as libraries
 from benchmarks import blanks, context, networks, record, step, sweep, time_to_accuracy
-from lstm_mnist import artifacts, comparison, config, inference, pictures, study
+from lstm_mnist import config
+from lstm_mnist.studies import plots, records, reference, summary
+from lstm_mnist.system import files
 
 READMES = tuple(Path(__file__).parents[1] / name for name in ("README.md", "README.zh.md"))
 BEGIN = "<!-- Rendered by `python -m benchmarks.study`: {}. -->\n"
 END = "<!-- End of what is rendered. -->\n"
 STEPS_PER_EPOCH = 550
 
-Groups = dict[str, list[study.Run]]
+Groups = dict[str, list[records.Record]]
 
 
 def main() -> None:
@@ -29,20 +31,20 @@ def main() -> None:
     groups = committed()
     for readme in READMES:
         text = rendered(readme.read_text(encoding="utf-8"), tables(groups))
-        artifacts.write_text(readme, text)
+        files.write_text(readme, text)
     finals = {
         name: [run.test_curve for run in runs]
         for name, runs in groups.items()
         if name in config.VARIANTS
     }
-    recorded = comparison.recorded_test_curves()
+    recorded = reference.recorded_test_curves()
     ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
-    svg = pictures.finals("finals", finals, recorded, pictures.limits_of(ends))
+    svg = plots.finals("finals", finals, recorded, plots.limits_of(ends))
     # Outside a page the picture has no colour of text to take.
     framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
-    artifacts.write_text(record.FOLDER / "finals.svg", framed)
+    files.write_text(record.FOLDER / "finals.svg", framed)
     for module in (blanks, context):
-        runs = study.read([sweep.path_of(module.NAME)])
+        runs = records.read([sweep.path_of(module.NAME)])
         module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
     draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
 
@@ -50,12 +52,12 @@ def main() -> None:
 def committed() -> Groups:
     """Return the committed runs by label, in the order of `config`'s networks and variants."""
     labels = (
-        study.label({"variant": variant, "network": network})
+        records.label(variant, network)
         for network in config.NETWORKS
         for variant in config.VARIANTS
     )
-    files = (study.COMMITTED / f"{label}.json" for label in labels)
-    return study.pooled(study.read(file for file in files if file.exists()))
+    files = (records.COMMITTED / f"{label}.json" for label in labels)
+    return records.pooled(records.read(file for file in files if file.exists()))
 
 
 def rendered(readme: str, tables: Mapping[str, str]) -> str:
@@ -73,7 +75,7 @@ def tables(groups: Groups) -> dict[str, str]:
     return {
         "variants": table_of_variants(groups),
         "networks": table_of_networks(groups),
-        "blanks": blanks.table(study.read([sweep.path_of(blanks.NAME)])),
+        "blanks": blanks.table(records.read([sweep.path_of(blanks.NAME)])),
         "time_to_accuracy": time_to_accuracy.table(
             time_to_accuracy.outcomes_of(_read(time_to_accuracy.PATH)["runs"])
         ),
@@ -88,19 +90,18 @@ def _read(path: Path) -> Any:
 
 def table_of_variants(groups: Groups) -> str:
     """Return the table of the script's network."""
-    recorded = comparison.recorded_test_curves()
+    recorded = summary.summarise_recorded()
     lines = [
         "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict "
         "| arithmetic |",
         "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
-        _row(f"recorded original, {len(recorded)}", recorded, "", "TensorFlow 1.15.5"),
+        _row(f"recorded original, {recorded.count}", recorded, "TensorFlow 1.15.5"),
     ]
     for name in config.VARIANTS:
         if not (runs := groups.get(name)):
             continue
-        curves = [run.test_curve for run in runs]
-        verdict = inference.judge(curves, recorded)
-        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word, _arithmetic(runs)))
+        group = summary.summarise(name, runs)
+        lines.append(_row(f"`{name}`, {group.count}", group, _arithmetic(runs)))
     return "\n".join(lines) + "\n"
 
 
@@ -114,15 +115,15 @@ def table_of_networks(groups: Groups) -> str:
     ]
     for network, facts in measured.items():
         columns = [f"`{network}`", f"{facts['parameters']:,}"]
-        both: list[study.Run] = []
+        both: list[records.Record] = []
         for variant in ("stable", "original"):
-            runs = groups[study.label({"variant": variant, "network": network})]
-            finals = inference.summarise([run.final.percent("test") for run in runs])
+            runs = groups[records.label(variant, network)]
+            group = summary.summarise(variant, runs)
+            finals = group.accuracies["final"]
             columns += [f"{finals.mean:.2f}", f"{finals.sd:.2f}"]
             both += runs
-        collapsed = sum(run.collapsed for run in runs)
         columns += [
-            f"{collapsed} of {len(runs)}",
+            f"{group.collapses.count} of {group.count}",
             _arithmetic(both),
             f"{facts['epoch_seconds']:.1f}",
         ]
@@ -130,21 +131,20 @@ def table_of_networks(groups: Groups) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arithmetic(runs: list[study.Run]) -> str:
+def _arithmetic(runs: list[records.Record]) -> str:
     """Return what decided the bits of runs, in Markdown."""
     return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
 
 
-def _row(label: str, curves: list[list[float]], verdict: str, arithmetic: str) -> str:
-    finals = inference.summarise([curve[-1] for curve in curves])
-    highest = inference.summarise([max(curve) for curve in curves])
-    collapses = inference.rate(sum(map(comparison.collapsed, curves)), len(curves))
-    low, high = collapses.interval
+def _row(label: str, group: summary.Summary, arithmetic: str) -> str:
+    finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
+    low, high = group.collapses.interval
+    verdict = group.verdict.word if group.verdict else ""
     return (
         f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
         f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
         f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
-        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
+        f"| {group.collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_mnist.errors import DataError
+from lstm_mnist.system.errors import DataError
 
 # The recording under TensorFlow 1.15.5 with seed 7 that is part of the package.
 SHIPPED_TRACE = Path(__file__).parent / "traces" / "trace_seed_7.npz"
