@@ -4,6 +4,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 KERNEL := $(wildcard lstm_mnist/recurrence/*.cpp lstm_mnist/recurrence/*.h)
+CPP := $(KERNEL) $(wildcard tests/*.cpp)
 # Those of setup.py.
 LEVELS := $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4 -march=x86-64-v3 -march=x86-64,-O3)
 
@@ -22,9 +23,9 @@ lint: $(VENV)/installed-dev $(VENV)/built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(KERNEL)
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	@if command -v $(CXX) >/dev/null; then set -ex; for level in $(LEVELS); do \
-	    $(CXX) -std=c++17 $$level -fsyntax-only -Wall -Wextra -Werror $(filter %.cpp,$(KERNEL)); done; \
+	    $(CXX) -std=c++17 $$level -fsyntax-only -Wall -Wextra -Werror $(filter %.cpp,$(CPP)); done; \
 	else echo "Without a C++ compiler, the kernel's warnings are not looked for." >&2; fi
 
 bench: $(VENV)/installed-bench $(VENV)/built

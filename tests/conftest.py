@@ -14,6 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from lstm_mnist import data
+from lstm_mnist.recurrence import library
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,6 +28,17 @@ BROWSER_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what computes by the compiled kernel, by its mark or `kernel`, where there is none."""
+    if library.best() is not None:
+        return
+    skip = pytest.mark.skip(reason="the compiled kernel is not built")
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.get_closest_marker("compiled") or parameters.get("kernel") == "compiled":
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

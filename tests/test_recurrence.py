@@ -10,13 +10,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_mnist import config
-from lstm_mnist.recurrence import library
 from lstm_mnist.recurrence.layers import FastLSTM, FastSimpleRNN
 
 Arrays = list[NDArray[Any]]
 CELLS = ("simple", *config.RECURRENT_ACTIVATIONS)
 
-pytestmark = pytest.mark.skipif(library.best() is None, reason="the compiled kernel is not built")
+pytestmark = pytest.mark.compiled
 
 
 class Case(NamedTuple):

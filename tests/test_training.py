@@ -161,6 +161,7 @@ def test_callback_may_end_the_run(few: data.Dataset) -> None:
     assert len(run.epochs) == len(watcher.states) - 1 == 3
 
 
+@pytest.mark.compiled
 def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
     losses = {}
     for kernel in config.KERNELS:

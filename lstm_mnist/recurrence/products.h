@@ -16,14 +16,15 @@ namespace {
 
 // Vectors.
 
+constexpr int MAX_M = 6;  // MAX_M x MAX_N sums fit into the registers
 #if defined(__AVX512F__)
-constexpr int W = 16, MAX_M = 6, MAX_N = 4;  // MAX_M x MAX_N sums fit into 32 registers
+constexpr int W = 16, MAX_N = 4;  // 32 registers
 #elif defined(__AVX2__)
-constexpr int W = 8, MAX_M = 6, MAX_N = 2;  // 16 registers
+constexpr int W = 8, MAX_N = 2;  // 16
 #elif defined(__aarch64__)
-constexpr int W = 4, MAX_M = 6, MAX_N = 4;  // 32 registers
+constexpr int W = 4, MAX_N = 4;  // 32
 #else
-constexpr int W = 4, MAX_M = 6, MAX_N = 2;  // 16 registers
+constexpr int W = 4, MAX_N = 2;  // 16
 #endif
 typedef float V __attribute__((vector_size(4 * W)));
 typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
@@ -79,7 +80,7 @@ INLINE V gate(V z) {
 template <int CELL>
 INLINE V gate_gradient(V y, V dy) {
   if constexpr (CELL == SIGMOID) return dy * (y * (1.0f - y));
-  return (y > 0) & (y < 1) ? 0.2f * dy : V{};
+  return ((y > 0) & (y < 1)) ? 0.2f * dy : V{};
 }
 
 // Products.
