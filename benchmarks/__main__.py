@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from benchmarks import contenders, floor, record
 from benchmarks.processes import Worker, machine
-from lstm_mnist import artifacts, data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
+from lstm_mnist.system import files, runtime
 
 PATH = record.FOLDER / "comparison.json"
 MIN_TEST_ACCURACY = 0.95  # less is not training
@@ -59,7 +60,7 @@ def main() -> None:
     dataset = data.load()
     measured = measure(dataset, arguments.rounds)
     check_accuracy(measured)
-    artifacts.write_json(arguments.output, {**record.circumstances(machine()), **as_dict(measured)})
+    files.write_json(arguments.output, {**record.circumstances(machine()), **as_dict(measured)})
     print(table(measured))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks import record, sweep
-from lstm_mnist import study
+from lstm_mnist.studies import records
 
 NAME = "blanks"
 BLANKS = (0, 28, 56, 112)
@@ -28,7 +28,7 @@ def main() -> None:
     draw(sweep.main(__doc__, NAME, runs), record.FOLDER / f"{NAME}.svg")
 
 
-def table(runs: list[study.Run]) -> str:
+def table(runs: list[records.Record]) -> str:
     """Return the means in Markdown."""
     lines = [
         f"| learning rate | blank rows: {' | '.join(map(str, BLANKS))} |",
@@ -42,7 +42,7 @@ def table(runs: list[study.Run]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(runs: list[study.Run], path: Path) -> None:
+def draw(runs: list[records.Record], path: Path) -> None:
     """Draw accuracy against the number of blank rows."""
     from matplotlib.figure import Figure
 

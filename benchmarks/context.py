@@ -7,7 +7,8 @@ from one to all 28.
 from pathlib import Path
 
 from benchmarks import record, sweep
-from lstm_mnist import config, study
+from lstm_mnist import config
+from lstm_mnist.studies import records
 
 NAME = "context"
 
@@ -22,7 +23,7 @@ def main() -> None:
     draw(sweep.main(__doc__, NAME, runs), record.FOLDER / f"{NAME}.svg")
 
 
-def draw(runs: list[study.Run], path: Path) -> None:
+def draw(runs: list[records.Record], path: Path) -> None:
     """Draw accuracy against context."""
     from matplotlib.figure import Figure
 

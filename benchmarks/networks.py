@@ -8,8 +8,9 @@ from statistics import median
 
 from benchmarks import contenders, record
 from benchmarks.processes import Worker, machine
-from lstm_mnist import artifacts, config, data, runtime
+from lstm_mnist import config, data
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import files, runtime
 
 NETWORKS = ("rnn", "birnn", "deep_birnn", "lstm", "bilstm", "deep_lstm")
 PATH = record.FOLDER / "networks.json"
@@ -42,7 +43,7 @@ def main() -> None:
         }
         for name, settings in configs.items()
     }
-    artifacts.write_json(PATH, {**circumstances, "networks": measured})
+    files.write_json(PATH, {**circumstances, "networks": measured})
 
 
 if __name__ == "__main__":

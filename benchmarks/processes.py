@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, ParamSpec, Self, TypeVar
 
-from lstm_mnist import runtime
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any
 
-from lstm_mnist import runtime
+from lstm_mnist.system import runtime
 
 FOLDER = Path(__file__).parent / "results"
 PEERS = ("torch", "jax")

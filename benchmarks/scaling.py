@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from benchmarks import contenders, record
 from benchmarks.processes import Worker, machine
-from lstm_mnist import artifacts, data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
+from lstm_mnist.system import files, runtime
 
 CONTENDERS = ("ours", "pytorch", "stock_keras")
 ROUNDS = 5
@@ -55,7 +56,7 @@ def main() -> None:
         seconds[point] = measure(point, dataset)
         print(point, seconds[point], flush=True)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(
+    files.write_json(
         arguments.output_dir / "scaling.json",
         {
             **record.circumstances(machine()),

@@ -12,9 +12,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks import floor, record
-from lstm_mnist import artifacts, data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import files, runtime
 
 ROUNDS, REPETITIONS = 7, 550  # as many steps as an epoch has
 PATH = record.FOLDER / "step.json"
@@ -35,7 +36,7 @@ def main() -> None:
             stage(REPETITIONS)
             milliseconds[name].append(1e3 * (time.perf_counter() - started) / REPETITIONS)
     written = {**record.circumstances(machine), "milliseconds": milliseconds}
-    artifacts.write_json(PATH, written)
+    files.write_json(PATH, written)
     print(table(milliseconds))
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from benchmarks import __main__ as libraries
 from benchmarks import blanks, context, networks, record, step, sweep, time_to_accuracy
 from benchmarks import chinese as words
-from lstm_mnist import artifacts, comparison, config, inference, pictures, study
+from lstm_mnist import config
+from lstm_mnist.studies import plots, records, reference, summary
+from lstm_mnist.system import files
 
 ROOT = Path(__file__).parents[1]
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
@@ -29,7 +31,7 @@ RENDERED = re.compile(
 SUMMARISED = ("original", "document", "stable")  # by the README
 STEPS_PER_EPOCH = 550
 
-Groups = dict[str, list[study.Run]]
+Groups = dict[str, list[records.Record]]
 Tables = Mapping[str, Callable[[], str]]
 
 
@@ -39,20 +41,20 @@ def main() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (anew := rendered(text, tables(groups, chinese=is_chinese(page)))) != text:
-            artifacts.write_text(page, anew)
+            files.write_text(page, anew)
     finals = {
         name: [run.test_curve for run in runs]
         for name, runs in groups.items()
         if name in config.VARIANTS
     }
-    recorded = comparison.recorded_test_curves()
+    recorded = reference.recorded_test_curves()
     ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
-    svg = pictures.finals("finals", finals, recorded, pictures.limits_of(ends))
+    svg = plots.finals("finals", finals, recorded, plots.limits_of(ends))
     # Outside a page the picture has no colour of text to take.
     framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
-    artifacts.write_text(record.FOLDER / "finals.svg", framed)
+    files.write_text(record.FOLDER / "finals.svg", framed)
     for module in (blanks, context):
-        runs = study.read([sweep.path_of(module.NAME)])
+        runs = records.read([sweep.path_of(module.NAME)])
         module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
     draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
 
@@ -60,12 +62,12 @@ def main() -> None:
 def committed() -> Groups:
     """Return the committed runs by label, in the order of `config`'s networks and variants."""
     labels = (
-        study.label({"variant": variant, "network": network})
+        records.label(variant, network)
         for network in config.NETWORKS
         for variant in config.VARIANTS
     )
-    files = (study.COMMITTED / f"{label}.json" for label in labels)
-    return study.pooled(study.read(file for file in files if file.exists()))
+    files = (records.COMMITTED / f"{label}.json" for label in labels)
+    return records.pooled(records.read(file for file in files if file.exists()))
 
 
 def is_chinese(page: Path) -> bool:
@@ -84,7 +86,7 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
         "summary": lambda: table_of_summary(groups),
         "variants": lambda: table_of_variants(groups),
         "networks": lambda: table_of_networks(groups),
-        "blanks": lambda: blanks.table(study.read([sweep.path_of(blanks.NAME)])),
+        "blanks": lambda: blanks.table(records.read([sweep.path_of(blanks.NAME)])),
         "time_to_accuracy": lambda: time_to_accuracy.table(
             time_to_accuracy.outcomes_of(_read(time_to_accuracy.PATH)["runs"])
         ),
@@ -102,42 +104,41 @@ def _read(path: Path) -> Any:
 
 def table_of_summary(groups: Groups) -> str:
     """Return the table of the README: what came out."""
-    recorded = comparison.recorded_test_curves()
-    curves = {f"recorded original, {len(recorded)}": recorded}
+    recorded = summary.summarise_recorded()
+    rows = {f"recorded original, {recorded.count}": recorded}
     for name in SUMMARISED:
-        curves[f"`{name}`, {len(groups[name])}"] = [run.test_curve for run in groups[name]]
+        group = summary.summarise(name, groups[name])
+        rows[f"`{name}`, {group.count}"] = group
     lines = [
         "| runs | at the end: median (range) | highest on the way "
-        f"| end at {comparison.REPORTED_TEST} or above | collapsed |",
+        f"| end at {reference.REPORTED_TEST} or above | collapsed |",
         "|---|--:|--:|--:|--:|",
     ]
-    for label, runs in curves.items():
-        finals = inference.summarise([curve[-1] for curve in runs])
-        highest = inference.summarise([max(curve) for curve in runs])
-        reached = sum(curve[-1] >= comparison.REPORTED_TEST for curve in runs)
+    for label, group in rows.items():
+        finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
         lines.append(
             f"| {label} | {finals.median:.2f} ({finals.minimum:.2f} to {finals.maximum:.2f}) "
-            f"| {highest.minimum:.2f} to {highest.maximum:.2f} | {reached} of {len(runs)} "
-            f"| {sum(map(comparison.collapsed, runs))} of {len(runs)} |"
+            f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
+            f"| {group.reached['test'].count} of {group.count} "
+            f"| {group.collapses.count} of {group.count} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def table_of_variants(groups: Groups) -> str:
     """Return the table of the script's network."""
-    recorded = comparison.recorded_test_curves()
+    recorded = summary.summarise_recorded()
     lines = [
         "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict "
         "| arithmetic |",
         "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
-        _row(f"recorded original, {len(recorded)}", recorded, "", "TensorFlow 1.15.5"),
+        _row(f"recorded original, {recorded.count}", recorded, "TensorFlow 1.15.5"),
     ]
     for name in config.VARIANTS:
         if not (runs := groups.get(name)):
             continue
-        curves = [run.test_curve for run in runs]
-        verdict = inference.judge(curves, recorded)
-        lines.append(_row(f"`{name}`, {len(runs)}", curves, verdict.word, _arithmetic(runs)))
+        group = summary.summarise(name, runs)
+        lines.append(_row(f"`{name}`, {group.count}", group, _arithmetic(runs)))
     return "\n".join(lines) + "\n"
 
 
@@ -151,15 +152,15 @@ def table_of_networks(groups: Groups) -> str:
     ]
     for network, facts in measured.items():
         columns = [f"`{network}`", f"{facts['parameters']:,}"]
-        both: list[study.Run] = []
+        both: list[records.Record] = []
         for variant in ("stable", "original"):
-            runs = groups[study.label({"variant": variant, "network": network})]
-            finals = inference.summarise([run.final.percent("test") for run in runs])
+            runs = groups[records.label(variant, network)]
+            group = summary.summarise(variant, runs)
+            finals = group.accuracies["final"]
             columns += [f"{finals.mean:.2f}", f"{finals.sd:.2f}"]
             both += runs
-        collapsed = sum(run.collapsed for run in runs)
         columns += [
-            f"{collapsed} of {len(runs)}",
+            f"{group.collapses.count} of {group.count}",
             _arithmetic(both),
             f"{facts['epoch_seconds']:.1f}",
         ]
@@ -167,21 +168,20 @@ def table_of_networks(groups: Groups) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arithmetic(runs: list[study.Run]) -> str:
+def _arithmetic(runs: list[records.Record]) -> str:
     """Return what decided the bits of runs, in Markdown."""
     return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
 
 
-def _row(label: str, curves: list[list[float]], verdict: str, arithmetic: str) -> str:
-    finals = inference.summarise([curve[-1] for curve in curves])
-    highest = inference.summarise([max(curve) for curve in curves])
-    collapses = inference.rate(sum(map(comparison.collapsed, curves)), len(curves))
-    low, high = collapses.interval
+def _row(label: str, group: summary.Summary, arithmetic: str) -> str:
+    finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
+    low, high = group.collapses.interval
+    verdict = group.verdict.word if group.verdict else ""
     return (
         f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
         f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
         f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
-        f"| {collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
+        f"| {group.collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
     )
 
 

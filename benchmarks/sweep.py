@@ -7,7 +7,9 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import record
-from lstm_mnist import comparison, config, fleet, runtime, study
+from lstm_mnist import config
+from lstm_mnist.studies import fleet, records, reference
+from lstm_mnist.system import runtime
 
 SEEDS = range(3)
 # The recipe that ends near its best epoch, cut short: what is compared are networks and inputs.
@@ -19,7 +21,7 @@ def settings(**changes: Any) -> list[config.Config]:
     return [config.variant("stable", epochs=EPOCHS, seed=seed, **changes) for seed in SEEDS]
 
 
-def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list[study.Run]:
+def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list[records.Record]:
     """Read flags, train what is missing, write `results/<name>.json` and return its runs.
 
     `runs` are settings by the names of their folders.
@@ -38,9 +40,9 @@ def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list
             for path in fleet.train(
                 missing, data_dir=arguments.data_dir, device="cpu", workers=runtime.cores()
             ):
-                print(f"{path}: {study.read_folder(path).final.percent('test'):.2f} %", flush=True)
-    result = study.read(paths)
-    study.write(path_of(name), result)
+                print(f"{path}: {records.read_folder(path).final.test.percent:.2f} %", flush=True)
+    result = records.read(paths)
+    records.write(path_of(name), result)
     return result
 
 
@@ -49,12 +51,12 @@ def path_of(name: str) -> Path:
     return record.FOLDER / f"{name}.json"
 
 
-def finals(runs: Iterable[study.Run], setting: str, **wanted: Any) -> dict[Any, list[float]]:
+def finals(runs: Iterable[records.Record], setting: str, **wanted: Any) -> dict[Any, list[float]]:
     """Return the final test accuracies in percent by a setting's value, of the runs wanted."""
     values: dict[Any, list[float]] = {}
     for run in runs:
-        if all(run.config[key] == value for key, value in wanted.items()):
-            values.setdefault(run.config[setting], []).append(run.final.percent("test"))
+        if all(getattr(run.config, key) == value for key, value in wanted.items()):
+            values.setdefault(getattr(run.config, setting), []).append(run.final.test.percent)
     return values
 
 
@@ -77,7 +79,7 @@ def plot(axes: Any, accuracies: Mapping[Any, Sequence[float]], label: str, marke
 
 def finish(figure: Any, axes: Any, path: Path, xlabel: str) -> None:
     """Label the axes and save the picture."""
-    reported = comparison.REPORTED_TEST
+    reported = reference.REPORTED_TEST
     label = f"reported: {reported} %"
     axes.axhline(reported, linestyle="--", linewidth=0.8, color="grey", label=label)
     axes.set(xlabel=xlabel, ylabel="test accuracy %")

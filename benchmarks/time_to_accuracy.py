@@ -23,7 +23,10 @@ from typing import Any, NamedTuple
 from benchmarks import contenders, record
 from benchmarks.contenders.__main__ import pack
 from benchmarks.processes import machine
-from lstm_mnist import artifacts, comparison, config, data
+from lstm_mnist import config, data
+from lstm_mnist.runs import run_folder
+from lstm_mnist.studies import reference
+from lstm_mnist.system import files
 
 SEEDS, CHOOSING_SEEDS = range(5), range(100, 105)
 MAX_EPOCHS = 6
@@ -60,7 +63,7 @@ class Outcome(NamedTuple):
     @property
     def reached(self) -> bool:
         """Return whether the accuracy is at least the reported one."""
-        return self.accuracy >= comparison.REPORTED_TEST
+        return self.accuracy >= reference.REPORTED_TEST
 
 
 Outcomes = dict[Task, Outcome]
@@ -83,7 +86,7 @@ def main() -> None:
             if task not in outcomes:
                 outcomes[task] = runner.run(task)
                 runs = [{**task._asdict(), **outcomes[task]._asdict()} for task in outcomes]
-                artifacts.write_json(path, {**circumstances, "runs": runs})
+                files.write_json(path, {**circumstances, "runs": runs})
                 print(*task, *outcomes[task], flush=True)
             return outcomes[task]
 
@@ -100,7 +103,7 @@ def chosen_epochs(entry: tuple[str, str], outcome: Callable[[Task], Outcome]) ->
         tasks = (Task(*entry, epochs, seed, HELD_OUT) for seed in CHOOSING_SEEDS)
         if all(outcome(task).reached for task in tasks):
             return epochs
-    raise SystemExit(f"{entry} does not reach {comparison.REPORTED_TEST} % in {MAX_EPOCHS} epochs")
+    raise SystemExit(f"{entry} does not reach {reference.REPORTED_TEST} % in {MAX_EPOCHS} epochs")
 
 
 class Runner:
@@ -123,7 +126,7 @@ class Runner:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             recipe = [f"--{name}={getattr(task, name)}" for name in ("variant", "epochs", "seed")]
             _python("lstm_mnist", *recipe, f"--output_dir={folder}")
-            result = json.loads(Path(folder, artifacts.RESULT).read_text(encoding="utf-8"))
+            result = json.loads(Path(folder, run_folder.RESULT).read_text(encoding="utf-8"))
         score = result["final"]["validation" if task.images == HELD_OUT else "test"]
         return 100 * float(score["correct"]) / float(score["total"])
 

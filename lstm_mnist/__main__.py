@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from lstm_mnist import signals
-from lstm_mnist.errors import OutputError, UsageError, UserError
+from lstm_mnist.system import signals
+from lstm_mnist.system.errors import OutputError, UsageError, UserError
 
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",
@@ -22,13 +22,13 @@ COMMANDS = {
 }
 DEFAULT_COMMAND = "train"
 BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it
-# Why a write to standard output fails: unlike an error of a file, it has no file name.
+# Errors of writing to standard output, which carry no file name as a file's do.
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    # First of all: to the first process of a container, a signal without a handler is none.
+    # First: the first process of a container ignores signals that have no handler.
     signals.install()
     message = ""
     try:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         number = signals.received()
         code, message = 128 + number, ": ".join((signals.NAMES[number], *interrupt.args))
-    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of our output has exited, as `head` does
         code = BROKEN_PIPE
     except OSError as error:
         if error.errno not in UNWRITABLE or error.filename is not None:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(stream: TextIO) -> None:
-    """Flush a stream. What cannot be written is dropped: Python would end with code 120."""
+    """Flush a stream; drop what cannot be written, for which Python would exit with code 120."""
     try:
         stream.flush()
     except OSError:

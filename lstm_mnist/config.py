@@ -1,60 +1,113 @@
-"""The recipe: every number of the original script, and what a run may do differently."""
+"""The recipe: every setting once, with its default, where that comes from, and what it may be.
+
+Flags, settings files and the table in docs/settings.md are made from this.
+"""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 READOUTS = ("cell", "hidden")
 RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 SCANS = ("rows", "columns")
-STEPS = 28  # the rows, or the columns, of an image
 CELLS = ("rnn", "lstm")
 SCHEDULES = ("constant", "cosine")
 KERNELS = ("compiled", "keras")
-DEFAULT_VARIANT = "document"
+
+STEPS = 28  # the rows, or the columns, of an image
+TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # images of `read_data_sets`
+POSITIVE = math.ulp(0.0)  # the smallest float above 0
+
+SCRIPT, OURS = "the script", "ours"  # sources of defaults
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What there is to know about a setting beside its type and its default."""
+
+    source: str  # of the default
+    help: str  # of the flag
+    choices: tuple[str, ...] = ()
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    later: bool = False  # files of the first studies lack it; their runs had the default
+
+
+def _setting(default: Any, source: str, text: str, **known: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": Setting(source, text, **known)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """One run's settings; the defaults are the `document` variant of the original script."""
 
-    # Which state the dense layer reads. The script's `final_state[1]` is c under TensorFlow 1.15,
-    # whose Keras LSTMCell keeps [h, c]; its comment says h.
-    readout: str = "cell"
-    # Activation of the three gates. TensorFlow 1's Keras LSTMCell defaults to the hard sigmoid
-    # clip(0.2 x + 0.5, 0, 1); the document's section 0x04 describes sigmoids.
-    recurrent_activation: str = "sigmoid"
-    # What one time step is. `reshape(x, [-1, 28, 28])` yields rows; the comment says columns.
-    scan: str = "rows"
+    # The script's `final_state[1]` is c under TensorFlow 1.15, whose Keras LSTMCell keeps [h, c];
+    # its comment says h.
+    readout: str = _setting("cell", SCRIPT, "State that the dense layer reads.", choices=READOUTS)
+    # TensorFlow 1's Keras LSTMCell has the hard sigmoid clip(0.2 x + 0.5, 0, 1).
+    recurrent_activation: str = _setting(
+        "sigmoid", "section 0x04", "Activation of the gates.", choices=RECURRENT_ACTIVATIONS
+    )
+    # `reshape(x, [-1, 28, 28])` yields rows; the script's comment says columns.
+    scan: str = _setting("rows", SCRIPT, "Time step.", choices=SCANS)
     # The document's other networks, its sections 0x01 to 0x03: a simple RNN in place of the LSTM, a
     # second recurrence from the last row to the first, and recurrences on top of each other.
-    cell: str = "lstm"
-    bidirectional: bool = False
-    layers: int = 1
-    # Ours: how many of the time steps, the last ones, the network sees, and how many blank ones
-    # follow. The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
-    context: int = STEPS
-    blanks: int = 0
-    units: int = 100  # the script
-    epochs: int = 30  # the script, which calls them iterations
-    batch_size: int = 100  # the script
-    learning_rate: float = 0.01  # the script
-    # Ours: cosine lets the learning rate fall from its value to 0 over the whole run.
-    schedule: str = "constant"
-    epsilon: float = 1e-8  # default of TensorFlow 1's AdamOptimizer; Keras has 1e-7
-    # Ours: which code computes the recurrent layers, the compiled kernel of `recurrence` or Keras'
-    # own layers; "auto" takes the compiled one where it was built, on CPUs. They are equal to
-    # float32 rounding.
-    kernel: str = "auto"
-    # Ours: the script sets no seed. Determines the initial weights and the order of the examples.
-    seed: int = 0
+    cell: str = _setting("lstm", SCRIPT, "Simple RNN or LSTM.", choices=CELLS, later=True)
+    bidirectional: bool = _setting(
+        False, SCRIPT, "Read the time steps in both directions.", later=True
+    )
+    layers: int = _setting(1, SCRIPT, "Layers on top of each other.", minimum=1, later=True)
+    # The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
+    context: int = _setting(
+        STEPS,
+        OURS,
+        "Time steps that the network sees, the last ones.",
+        minimum=1,
+        maximum=STEPS,
+        later=True,
+    )
+    blanks: int = _setting(
+        0, OURS, "Blank time steps that follow the image.", minimum=0, later=True
+    )
+    units: int = _setting(100, SCRIPT, "Size of each layer's states.", minimum=1)
+    # The script calls them iterations.
+    epochs: int = _setting(30, SCRIPT, "Passes of training.", minimum=1)
+    batch_size: int = _setting(
+        100, SCRIPT, "Examples per training step.", minimum=1, maximum=TOTALS["train"]
+    )
+    learning_rate: float = _setting(0.01, SCRIPT, "Adam's step size.", minimum=POSITIVE)
+    schedule: str = _setting(
+        "constant",
+        SCRIPT,
+        "Learning rate over the run: constant, or falling to 0 by a cosine.",
+        choices=SCHEDULES,
+    )
+    # Keras 3 has 1e-7.
+    epsilon: float = _setting(1e-8, "TensorFlow 1's AdamOptimizer", "Adam's epsilon.", minimum=0)
+    kernel: str = _setting(
+        "auto",
+        OURS,
+        "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was "
+        "built, on CPUs. They are equal to float32 rounding.",
+        choices=("auto", *KERNELS),
+    )
+    # The script sets no seed.
+    seed: int = _setting(
+        0,
+        OURS,
+        "Determines the initial weights and the order of the examples.",
+        minimum=0,
+        maximum=2**32 - 1,  # what NumPy's generator takes
+    )
 
     @property
     def variant(self) -> str:
         """Return the name of the variant that these settings are, or "custom"."""
         for name in VARIANTS:
             named = variant(name)
-            if all(getattr(self, key) == getattr(named, key) for key in _VARIED):
+            if all(getattr(self, key) == getattr(named, key) for key in _settings_of(VARIANTS)):
                 return name
         return "custom"
 
@@ -69,9 +122,23 @@ class Config:
         names = {"variant": self.variant, "network": self.network}
         return {**names, **dataclasses.asdict(self)}
 
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the settings of a JSON object, which differs from their `as_dict` if unsound."""
+        return cls(**{name: value for name, value in settings.items() if name in SETTINGS})
+
+    def differences(self, other: "Config") -> list[str]:
+        """Return the names of the settings in which two configs differ."""
+        return [name for name in SETTINGS if getattr(self, name) != getattr(other, name)]
+
+
+SETTINGS: Mapping[str, Setting] = {
+    field.name: field.metadata["setting"] for field in dataclasses.fields(Config)
+}
 
 # A variant is a named set of the settings in which script and prose disagree, or which decide
 # whether a run collapses: what it changes in the defaults.
+DEFAULT_VARIANT = "document"
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # What ran under TensorFlow 1.15.
     "original": {"recurrent_activation": "hard_sigmoid"},
@@ -85,20 +152,31 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # Two changes in what ran: sigmoid gates, and a learning rate that falls.
     "stable": {"schedule": "cosine"},
 }
-# What a named network changes in the defaults.
+VARIANTS_HELP = (
+    "original: what the script does under TensorFlow 1.15 (cell, hard_sigmoid, rows); "
+    "document: the same with sigmoid gates; prose: what its text says (hidden, sigmoid, columns); "
+    "original_hidden, original_epsilon: original with that one change (hidden; epsilon 1e-7); "
+    "stable: document with a learning rate that falls to 0 (cosine)."
+)
+# What a named network is, of those with one or two layers.
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
-    "rnn": {"cell": "rnn"},
-    "birnn": {"cell": "rnn", "bidirectional": True},
-    "deep_rnn": {"cell": "rnn", "layers": 2},
-    "deep_birnn": {"cell": "rnn", "bidirectional": True, "layers": 2},
-    "lstm": {},
-    "bilstm": {"bidirectional": True},
-    "deep_lstm": {"layers": 2},
-    "deep_bilstm": {"bidirectional": True, "layers": 2},
+    each.network: {"cell": each.cell, "bidirectional": each.bidirectional, "layers": each.layers}
+    for cell, layers, both in itertools.product(CELLS, (1, 2), (False, True))
+    for each in (Config(cell=cell, layers=layers, bidirectional=both),)
 }
-_VARIED = {setting for settings in VARIANTS.values() for setting in settings}
+# The names that stand for several settings, by what they are called.
+NAMED = {"variant": VARIANTS, "network": NETWORKS}
 
 
 def variant(name: str, **settings: Any) -> Config:
     """Return the Config of a named variant, with `settings` in place of its own."""
     return Config(**{**VARIANTS[name], **settings})
+
+
+def named_by(setting: str) -> str | None:
+    """Return which of "variant" and "network" decides a setting unless it is given, if any."""
+    return next((kind for kind in NAMED if setting in _settings_of(NAMED[kind])), None)
+
+
+def _settings_of(named: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    return {setting for settings in named.values() for setting in settings}

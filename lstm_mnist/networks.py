@@ -4,8 +4,7 @@ The script's LSTM, and the simpler and larger networks from which the document d
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist.config import STEPS, Config
-from lstm_mnist.errors import DataError
 from lstm_mnist.recurrence import layers
 
 FEATURES, CLASSES = 28, 10
-SHIPPED_MODEL = Path(__file__).parent / "model" / "stable.keras"
 # The order of the weights of the script's network.
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias")
 
@@ -76,7 +73,7 @@ def _recurrences(steps: Any, config: Config, *, backward: bool = False) -> Any:
 
     Section 0x03 feeds layer i with layer i-1's s, and the s' of layer i with layer i-1's s': the
     directions meet in the output alone. (Keras' stacked `Bidirectional` layers mix them at every
-    layer.) Its W s leaves open which layer's s was meant: the layer's own.
+    layer.) Its `W s` leaves open which layer's s is meant; here it is the layer's own.
     """
     states: list[Any] = []
     for layer in range(config.layers):
@@ -104,7 +101,7 @@ def _initializers(seed: int, layer: int, backward: bool) -> dict[str, keras.Init
 def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
     """Return a layer whose outputs are those of Keras' with `return_state=True`."""
     compiled = layers.choose(config.kernel) == "compiled"
-    if not compiled:  # which finds out by itself whether anybody asks for its inputs' gradient
+    if not compiled:  # Keras computes the inputs' gradient only where it is used
         del arguments["inputs_gradient"]
     match compiled, config.cell:
         case True, "lstm":
@@ -123,32 +120,39 @@ def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
     return keras.layers.SimpleRNN(config.units, use_bias=False, return_state=True, **arguments)
 
 
-def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Model:
-    """Return a network made of Keras' own layers, for files that stock Keras can load."""
-    copy = build(dataclasses.replace(config, kernel="keras"))
-    copy.set_weights(weights)
-    return copy
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a network says of itself, by the layers that `build` gave it."""
+
+    scan: str  # one of config.SCANS
+    cell: str  # one of config.CELLS
+    # In order. Each returns its output and its last states: h and c, or s.
+    recurrent: tuple[keras.Layer, ...]
+    classifier: keras.Layer
+
+    @property
+    def readout(self) -> int:
+        """Return which of its layer's last states a network of one layer classifies."""
+        (layer,) = self.recurrent
+        _, *states = layer.output
+        return next(i for i, state in enumerate(states) if state is self.classifier.input)
 
 
-def load(path: Path) -> keras.Model:
-    """Read a network's file without executing code from it. Raises DataError."""
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        shapes = model.input_shape, model.output_shape
-    except Exception as error:  # Keras raises what zipfile, h5py and each class's parser raise
-        raise _not_ours(path, str(error)) from error
-    if shapes != ((None, STEPS, FEATURES), (None, CLASSES)):
-        raise _not_ours(path, f"it maps {shapes[0]} to {shapes[1]}")
-    return model
-
-
-def _not_ours(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} is not a model of this project: {' '.join(reason.split()):.200}")
+def parts(model: keras.Model) -> Parts:
+    """Return the parts of a network."""
+    recurrent = tuple(layer for layer in model.layers if isinstance(layer.output, (tuple, list)))
+    return Parts(
+        scan="columns" if any(layer.name == "columns" for layer in model.layers) else "rows",
+        cell="lstm" if any(len(layer.output) == 3 for layer in recurrent) else "rnn",
+        recurrent=recurrent,
+        classifier=model.layers[-1],
+    )
 
 
 def final_states(model: keras.Model) -> keras.Model:
     """Return the part of the script's network from images to its final states (h, c)."""
-    return keras.Model(model.input, model.get_layer("lstm").output[-2:])
+    (layer,) = parts(model).recurrent
+    return keras.Model(model.input, layer.output[1:])
 
 
 def memory(model: keras.Model) -> keras.Model:
@@ -156,8 +160,7 @@ def memory(model: keras.Model) -> keras.Model:
 
     c is what an LSTM remembers, s what a simple RNN does.
     """
-    recurrent = (layer for layer in model.layers if isinstance(layer.output, (tuple, list)))
-    states = [layer.output[-1] for layer in recurrent]
+    states = [layer.output[-1] for layer in parts(model).recurrent]
     return keras.Model(model.input, keras.ops.concatenate(states, axis=1))
 
 

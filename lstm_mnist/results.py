@@ -1,6 +1,7 @@
 """What a run yields while it trains: scores, epochs, and the state to continue from."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,13 @@ class Epoch:
     train: Score
     validation: Score
     test: Score
-    training_seconds: float
-    evaluation_seconds: float
+    training_seconds: float = math.nan  # unknown of finished runs that are read again
+    evaluation_seconds: float = math.nan
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """Return the three splits' scores by their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,11 @@ class Run:
         """Return the epoch with most correct held-out images, the earliest of equals."""
         return max(self.epochs, key=lambda epoch: epoch.validation.correct)
 
+    @property
+    def test_curve(self) -> list[float]:
+        """Return the test accuracy after each epoch, in percent."""
+        return [epoch.test.percent for epoch in self.epochs]
+
 
 @dataclasses.dataclass(frozen=True)
 class State:
@@ -70,7 +81,7 @@ class State:
 
 
 class Observer:
-    """Watches a run; a subclass overrides what it is interested in."""
+    """Watches a run; subclasses override what they need."""
 
     # Called as by Keras' `fit`; an epoch's logs hold loss, accuracy, val_loss, val_accuracy and
     # test_accuracy.

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from lstm_mnist import data, networks
 from lstm_mnist.config import Config
-from lstm_mnist.errors import DivergedError
+from lstm_mnist.order import EpochOrder, epoch_orders
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
+from lstm_mnist.system.errors import DivergedError
 
 # Evaluation is independent of the batch size: large batches are only faster.
 EVALUATION_BATCH_SIZE = 1_000
 # Between two executions Keras returns to Python, for callbacks, the progress bar and signals.
-MOST_STEPS_PER_EXECUTION = 25
+MAX_STEPS_PER_EXECUTION = 25
 
 Probabilities = NDArray[np.float64]  # [..., 10]
 _NOBODY = Observer()
@@ -185,8 +186,8 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # A divisor, because Keras would take the steps beyond the epoch's end from the next one.
-        steps_per_execution=math.gcd(steps, MOST_STEPS_PER_EXECUTION),
+        # A divisor: Keras would take the steps beyond the epoch's end from the next epoch.
+        steps_per_execution=math.gcd(steps, MAX_STEPS_PER_EXECUTION),
     )
     return model
 
@@ -213,9 +214,9 @@ def fit(
     )
 
 
-def orders(config: Config, dataset: data.Dataset) -> Iterator[data.EpochOrder]:
-    """Yield the order of every epoch of a run; see `data.epoch_orders`."""
-    return data.epoch_orders(
+def orders(config: Config, dataset: data.Dataset) -> Iterator[EpochOrder]:
+    """Yield the order of every epoch of a run; see `epoch_orders`."""
+    return epoch_orders(
         config.seed,
         train_size=len(dataset.train.labels),
         test_size=len(dataset.test.labels),
@@ -233,7 +234,7 @@ def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.
     def epochs() -> Iterator[NDArray[np.int64]]:
         return (order.train.reshape(-1, config.batch_size) for order in orders(config, dataset))
 
-    @tf.autograph.experimental.do_not_convert  # which would write a temporary file
+    @tf.autograph.experimental.do_not_convert  # conversion would write a temporary file
     def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(tf.gather(pixels, index), tf.float32) * data.SCALE
         return images, tf.gather(labels, index)

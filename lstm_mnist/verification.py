@@ -14,12 +14,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_mnist import config, data, networks, training
-from lstm_mnist.errors import DataError
+from lstm_mnist.order import EpochOrder
+from lstm_mnist.system.errors import DataError
 
 # The recording under TensorFlow 1.15.5 with seed 7 that is part of the package.
 SHIPPED_TRACE = Path(__file__).parent / "traces" / "trace_seed_7.npz"
 ORIGINAL = config.variant("original")
-PASSES = data.EpochOrder._fields
+PASSES = EpochOrder._fields
 
 _WEIGHT_SHAPES = {
     "kernel": (28, 400),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import study
+from benchmarks import settings, study
 from lstm_mnist import config
 from lstm_mnist.__main__ import COMMANDS
 
@@ -23,7 +23,7 @@ PAGES = [
     *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")),
 ]
 # Pages of docs that are not translated.
-ENGLISH_ONLY = {"design.md", "faults.md"}
+ENGLISH_ONLY = {"design.md", "faults.md", "settings.md"}
 PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh.md"),
     *(
@@ -60,6 +60,11 @@ def test_tables_are_rendered_from_the_data(page: Path) -> None:
     places = study.RENDERED.findall(text)
     assert text.count("Rendered by `python -m benchmarks.study`") == len(places)
     assert not places or study.rendered(text, tables(page)) == text
+
+
+def test_table_of_settings_is_rendered_from_the_recipe() -> None:
+    page = settings.PAGE.read_text(encoding="utf-8")
+    assert settings.rendered(page) == page
 
 
 @pytest.mark.parametrize("chinese", [False, True])
@@ -138,6 +143,13 @@ def test_tests_that_a_page_names_are_there(page: Path) -> None:
     for file, function in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", read(page)):
         assert file in files, file
         assert not function or f"def {function}(" in read(files[file]), f"{file}::{function}"
+
+
+def test_table_of_faults_names_a_test_in_every_row() -> None:
+    _, *rows = [line for line in read(DOCS / "faults.md").splitlines() if line.startswith("| ")]
+    assert rows
+    for row in rows:
+        assert re.search(r"`test_\w+\.py::test_\w+`", row), row
 
 
 @pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "README.zh.md"], ids=named)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import data
 from lstm_mnist.config import Config
+from lstm_mnist.order import epoch_orders
 
 LABELS = {
     "ours": "this project",
@@ -53,7 +54,7 @@ class Epoch(NamedTuple):
 
 def orders(config: Config, dataset: data.Dataset) -> Iterator[NDArray[np.int64]]:
     """Yield, for every epoch of the run, the indices of its batches [steps, B]."""
-    epochs = data.epoch_orders(
+    epochs = epoch_orders(
         config.seed,
         train_size=len(dataset.train.labels),
         test_size=len(dataset.test.labels),

@@ -1,9 +1,10 @@
 """This project, with its defaults."""
 
 from benchmarks.contenders import steps
-from lstm_mnist import data, runtime
+from lstm_mnist import data
 from lstm_mnist.config import Config
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
 
 
 class Contender:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import artifacts, evidence, gate, runtime, study
 from lstm_mnist.commands import common, thresholds
-from lstm_mnist.errors import DataError, UsageError
+from lstm_mnist.runs import run_folder
+from lstm_mnist.studies import gate, records
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -32,35 +34,39 @@ def main(arguments: Sequence[str]) -> int:
     wanted = thresholds.wanted()
     if _EVALUATE.value and (files := [path for path in paths if path.is_file()]):
         raise UsageError(f"--evaluate: {files[0]} is a file and holds no networks: give folders")
-    runs = study.read(paths)
+    runs = records.read(paths)
     if _EVALUATE.value:
-        _evaluate([folder for path in paths for folder in study.folders(path)], runs)
+        _evaluate([folder for path in paths for folder in records.folders(path)], runs)
     lines, failures = [], []
     for run in runs:
+        failures += wanted.failures_of_run(run.folder, run)
         epoch = getattr(run, wanted.epoch)
-        failures += wanted.failures(run.folder, train=epoch.train, test=epoch.test)
-        train, test = (gate.accuracy(split, getattr(epoch, split)) for split in ("train", "test"))
+        train, test = (
+            gate.accuracy(split, epoch.scores[split].correct) for split in ("train", "test")
+        )
         lines.append(f"{run.folder}: {wanted.epoch} epoch: train {train}, test {test}")
     with gate.enforced(failures):
         print("\n".join(lines), flush=True)
     return 0
 
 
-def _evaluate(folders: Sequence[Path], runs: Sequence[study.Run]) -> None:
+def _evaluate(folders: Sequence[Path], runs: Sequence[records.Record]) -> None:
     """Score the networks of runs again. Raises DataError if one is not what its run's files say."""
     data_dir = common.data_dir()
     runtime.start(common.DEVICE.value, "keras")
     from lstm_mnist import data, networks, training
+    from lstm_mnist.runs import model_files
 
     dataset = data.load(data_dir, progress=common.progress())
     for folder, run in zip(folders, runs, strict=True):
-        for name, epoch in ((artifacts.BEST_MODEL, run.best), (artifacts.FINAL_MODEL, run.final)):
+        for name, epoch in ((run_folder.BEST_MODEL, run.best), (run_folder.FINAL_MODEL, run.final)):
             path = folder / name
-            network = networks.load(path)
-            if _shapes(network) != _shapes(networks.build(evidence.configuration(run.config))):
+            network = model_files.load(path)
+            if _shapes(network) != _shapes(networks.build(run.config)):
                 raise DataError(f"{path} is not the network of its run's settings")
             for split, examples in dataset._asdict().items():
-                scored, told = training.evaluate(network, examples).correct, getattr(epoch, split)
+                scored = training.evaluate(network, examples).correct
+                told = epoch.scores[split].correct
                 if scored != told:
                     raise DataError(
                         f"{path} classifies {gate.accuracy(split, scored)} {split} images "

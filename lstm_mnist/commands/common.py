@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import artifacts, config, runtime, study
-from lstm_mnist.errors import UsageError
+from lstm_mnist.commands import settings
+from lstm_mnist.studies import records
+from lstm_mnist.system import files, runtime
+from lstm_mnist.system.errors import UsageError
 
 if TYPE_CHECKING:
-    from lstm_mnist.mistakes import Mistakes
+    from lstm_mnist.studies.mistakes import Mistakes
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
 _DATA_DIR = flags.DEFINE_string(
@@ -26,13 +28,7 @@ _DATA_DIR = flags.DEFINE_string(
 DEVICE = flags.DEFINE_enum(
     "device", "auto", runtime.DEVICES, "Where to compute; auto takes a GPU if there is one."
 )
-KERNEL = flags.DEFINE_enum(
-    "kernel",
-    config.Config().kernel,
-    ("auto", *config.KERNELS),
-    "Code of the recurrent layers: compiled, Keras' own, or auto: compiled where it was built, on "
-    "CPUs. They are equal to float32 rounding.",
-)
+KERNEL = settings.define("kernel")
 
 
 def refuse(arguments: Sequence[str]) -> None:
@@ -80,15 +76,15 @@ def progress() -> bool:
 def write_report(
     path: Path,
     title: str,
-    groups: Mapping[str, Sequence[study.Run]],
+    groups: Mapping[str, Sequence[records.Record]],
     mistakes: "Mistakes | str",
 ) -> None:
     """Write the report of groups of runs; see `report.page`. Raises OutputError."""
-    # Matplotlib would warn of a home that cannot be written and of fonts that take long to find,
-    # which only costs seconds.
+    # Matplotlib warns of a home that cannot be written and of slow font searches; both only cost
+    # seconds.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from lstm_mnist import report
+    from lstm_mnist.studies import report
 
     written = datetime.datetime.now().astimezone()
-    artifacts.write_text(path, report.page(title, groups, mistakes, written))
+    files.write_text(path, report.page(title, groups, mistakes, written))
     print(f"Report: {path}", flush=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from absl import flags
 
-from lstm_mnist import runtime
 from lstm_mnist.commands import common, model
-from lstm_mnist.errors import OutputError, UsageError
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import OutputError, UsageError
 
 # What each format's path ends with, and the path by default.
 _PATHS = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     if not path.absolute().parent.is_dir():
         raise OutputError(f"--output={path}: there is no folder {path.parent}")
     runtime.start("cpu", "keras")
-    from lstm_mnist import exporting
+    from lstm_mnist.digits import exports
 
-    exporting.export(model.load(), path, _FORMAT.value)
+    exports.export(model.load(), path, _FORMAT.value)
     print(f"Exported: {path}")
     return 0

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import artifacts
-from lstm_mnist.errors import UsageError
+from lstm_mnist.runs import run_folder
+from lstm_mnist.system.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ def path() -> Path | None:
     if _MODEL.value is None:
         return None
     named = Path(_MODEL.value)
-    file = named / artifacts.BEST_MODEL if named.is_dir() else named
+    file = named / run_folder.BEST_MODEL if named.is_dir() else named
     if not file.is_file():
         raise UsageError(f"--model={named}: there is no file {file}")
     return file
@@ -33,6 +33,6 @@ def path() -> Path | None:
 def load() -> "keras.Model":
     """Load the network. Raises UsageError and DataError."""
     file = path()
-    from lstm_mnist import networks
+    from lstm_mnist.runs import model_files
 
-    return networks.load(file or networks.SHIPPED_MODEL)
+    return model_files.load(file or model_files.SHIPPED)

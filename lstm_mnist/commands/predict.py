@@ -1,4 +1,4 @@
-"""Name the digits in pictures of one's own."""
+"""Name the digits in a user's pictures."""
 
 import json
 import sys
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from lstm_mnist import artifacts, runtime
 from lstm_mnist.commands import common, model
-from lstm_mnist.errors import PictureError, UsageError
+from lstm_mnist.system import files, runtime
+from lstm_mnist.system.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
-    from lstm_mnist.preparation import Pixels
+    from lstm_mnist.digits.preprocessing import Pixels
     from lstm_mnist.training import Probabilities
 
 _JSON = flags.DEFINE_bool(
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("predict needs a picture: predict IMAGE ... [--flag=value ...]")
     model.path()
     if _SHOW.value:
-        artifacts.check_folder(Path(_SHOW.value), flag=_SHOW.name)
+        files.check_folder(Path(_SHOW.value), flag=_SHOW.name)
     pictures = _read(arguments)
     if _SHOW.value:
         _write(Path(_SHOW.value), pictures, total=len(arguments))
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read(paths: Sequence[str]) -> list[_Picture]:
     """Read the pictures that can be read, and print a line for each that cannot."""
-    from lstm_mnist import preparation
+    from lstm_mnist.digits import preprocessing
 
     pictures = []
     for number, path in enumerate(paths, 1):
         try:
-            pictures.append(_Picture(number, path, preparation.read(Path(path))))
+            pictures.append(_Picture(number, path, preprocessing.read(Path(path))))
         except PictureError as error:
             print(f"lstm_mnist: {path} {error}", file=sys.stderr)
     return pictures
@@ -66,10 +66,12 @@ def _read(paths: Sequence[str]) -> list[_Picture]:
 
 def _write(folder: Path, pictures: Sequence[_Picture], total: int) -> None:
     """Write what the network sees; the numbers tell pictures of the same name apart."""
-    artifacts.create_folder(folder, flag=_SHOW.name)
+    from lstm_mnist.digits import preprocessing
+
+    files.create_folder(folder, flag=_SHOW.name)
     for number, path, image in pictures:
         name = f"{number:0{len(str(total))}}-{Path(path).stem}.png"
-        artifacts.write_image(folder / name, image)
+        preprocessing.write(folder / name, image)
 
 
 def _predict(pictures: Sequence[_Picture]) -> "list[Probabilities]":

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from lstm_mnist import runtime
 from lstm_mnist.commands import common, model
-from lstm_mnist.errors import UsageError
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to serve at; 0.0.0.0 lets other machines in."
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str]) -> int:
         runtime.start(common.DEVICE.value, "keras")
         import waitress
 
-        from lstm_mnist import serving
+        from lstm_mnist.digits import page
 
         server = waitress.create_server(
-            serving.application(model.load()),
+            page.application(model.load()),
             sockets=[listener],
             threads=1,  # a reading takes all cores
-            max_request_body_size=serving.MOST_BYTES,
+            max_request_body_size=page.MAX_BYTES,
         )
         print(f"Draw a digit at http://{_address(listener)} (Ctrl-C ends this)", flush=True)
         server.run()  # until a signal raises KeyboardInterrupt, which it takes for the end

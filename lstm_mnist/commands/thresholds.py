@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from lstm_mnist import gate
-from lstm_mnist.errors import UsageError
+from lstm_mnist.studies import gate
+from lstm_mnist.system.errors import UsageError
 
 _MIN_TRAIN = flags.DEFINE_float(
     "min_train_accuracy",

@@ -1,6 +1,5 @@
 """Train the network, evaluate it after every epoch, and compare with the reported accuracy."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -9,31 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from lstm_mnist import artifacts, checkpoints, comparison, config, runtime, signals, study
-from lstm_mnist.commands import common, recipe, thresholds
-from lstm_mnist.errors import DivergedError, UsageError
-from lstm_mnist.gate import Gate, enforced
+from lstm_mnist import config
+from lstm_mnist.commands import common, recipe, settings, thresholds
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
+from lstm_mnist.runs import checkpoints, run_folder
+from lstm_mnist.studies import records, reference
+from lstm_mnist.studies.gate import Gate, enforced
+from lstm_mnist.system import runtime, signals
+from lstm_mnist.system.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
 
-_SEED = flags.DEFINE_integer(
-    "seed",
-    config.Config().seed,
-    "Determines the initial weights and the order of the examples.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,  # what NumPy's generator takes
-)
+_SEED = settings.define("seed")
 _VARIANT = flags.DEFINE_enum(
     "variant",
     config.DEFAULT_VARIANT,
     list(config.VARIANTS),
-    "original: what the script does under TensorFlow 1.15 (cell, hard_sigmoid, rows); "
-    "document: the same with sigmoid gates; prose: what its text says (hidden, sigmoid, columns); "
-    "original_hidden, original_epsilon: original with that one change (hidden; epsilon 1e-7); "
-    "stable: document with a learning rate that falls to 0 (cosine).",
+    config.VARIANTS_HELP,
 )
 _RECORD_DYNAMICS = flags.DEFINE_bool(
     "record_dynamics",
@@ -62,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     common.refuse(arguments)
     gate = thresholds.wanted()
     data_dir = common.data_dir()
-    asked = recipe.settings(_VARIANT.value, _SEED.value)
+    asked = recipe.chosen(_VARIANT.value, _SEED.value)
     folder = _folder(asked)
     _checkpoint(folder, asked)  # its errors come before a folder is made
     with checkpoints.held(folder):
@@ -88,13 +81,13 @@ def main(arguments: Sequence[str]) -> int:
 def _folder(asked: config.Config) -> Path:
     """Return the run's folder. Raises UsageError."""
     if _RESUME.value is None:
-        return Path(_OUTPUT_DIR.value or artifacts.default_folder(asked.seed))
+        return Path(_OUTPUT_DIR.value or run_folder.default_folder(asked.seed))
     if _OUTPUT_DIR.value is not None:
         raise UsageError("--resume and --output_dir both name the run's folder: give one of them")
     folder = Path(_RESUME.value)
     if not folder.is_dir():
         raise UsageError(f"--resume={folder} is not a folder")
-    if (folder / artifacts.RESULT).exists() and not checkpoints.begun(folder):
+    if (folder / run_folder.RESULT).exists() and not checkpoints.begun(folder):
         raise UsageError(f"--resume={folder}: that run is finished")
     return folder
 
@@ -109,11 +102,10 @@ def _checkpoint(folder: Path, asked: config.Config) -> checkpoints.Checkpoint | 
         return None
     checkpoint = checkpoints.newest(folder)
     resumed = _RESUME.value is not None
-    ours, theirs = dataclasses.asdict(asked), dataclasses.asdict(checkpoint.config)
     different = [
-        f"{name} is {theirs[name]}, not {ours[name]}"
-        for name in theirs
-        if ours[name] != theirs[name] and (not resumed or name in recipe.given())
+        f"{name} is {getattr(checkpoint.config, name)}, not {getattr(asked, name)}"
+        for name in asked.differences(checkpoint.config)
+        if not resumed or name in recipe.given()
     ]
     recorded = checkpoint.dynamics is not None
     if recorded != _RECORD_DYNAMICS.value and not (resumed and not _RECORD_DYNAMICS.present):
@@ -138,20 +130,21 @@ def _train(
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
     device = runtime.start(common.DEVICE.value, library.choose(settings.kernel))
-    from lstm_mnist import data, job
+    from lstm_mnist import data
+    from lstm_mnist.runs import execution
 
     dataset = data.load(data_dir, progress=common.progress())
     print(_heading(settings, device), flush=True)
     if start:
         print(f"Continuing {folder} at {start.place}", flush=True)
-    extras = job.Extras(
+    extras = execution.Extras(
         dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
         # A run that has logs goes on with them.
-        tensorboard=_TENSORBOARD.value or (folder / artifacts.TENSORBOARD).is_dir(),
+        tensorboard=_TENSORBOARD.value or (folder / run_folder.TENSORBOARD).is_dir(),
     )
     store = checkpoints.Store(folder, start)
     with signals.postponed() as stop_requested:
-        run = job.execute(
+        run = execution.execute(
             settings,
             dataset,
             folder,
@@ -160,22 +153,21 @@ def _train(
             store=store,
             observer=_Terminal(stop_requested, bar=common.progress()),
         )
-    finished = study.read_folder(folder)
-    epoch = getattr(finished, gate.epoch)
-    failures = gate.failures(f"seed {settings.seed}", train=epoch.train, test=epoch.test)
-    with enforced(failures):
-        print(f"\n{comparison.summary(run)}\n\nResults: {folder}", flush=True)
+    finished = records.read_folder(folder)
+    with enforced(gate.failures_of_run(f"seed {settings.seed}", finished)):
+        print(f"\n{reference.summary(run)}\n\nResults: {folder}", flush=True)
         _report(folder, finished, dataset)
         store.clear()
 
 
-def _report(folder: Path, run: study.Run, dataset: "Dataset") -> None:
+def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:
     """Write the report of a finished run into its folder."""
-    from lstm_mnist import mistakes, networks
+    from lstm_mnist.runs import model_files
+    from lstm_mnist.studies import mistakes
 
-    found = mistakes.find(networks.load(folder / artifacts.BEST_MODEL), dataset.test)
-    groups = study.pooled([run])
-    common.write_report(folder / artifacts.REPORT, f"Run {folder.name}", groups, found)
+    found = mistakes.find(model_files.load(folder / run_folder.BEST_MODEL), dataset.test)
+    groups = records.pooled([run])
+    common.write_report(folder / run_folder.REPORT, f"Run {folder.name}", groups, found)
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:

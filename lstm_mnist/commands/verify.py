@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist import runtime
 from lstm_mnist.commands import common
-from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.verification import Check

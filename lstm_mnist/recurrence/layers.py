@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_mnist import runtime
-from lstm_mnist.errors import UsageError
 from lstm_mnist.recurrence import library
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 
 Tensor = Any  # a tf.Tensor; TensorFlow ships no types
 # The cells' numbers in the kernel.
@@ -45,9 +45,9 @@ def _operations() -> Any:
 class _FastRecurrent(keras.layers.Layer):
     """What the fast layers share.
 
-    `return_sequences` and the initializers are Keras'. Without `inputs_gradient` there is no
-    gradient of the inputs, as of a constant, and no time is spent on it: right where the inputs
-    are data. `threads` share the batch; None means one per core.
+    `return_sequences` and the initializers are Keras'. Without `inputs_gradient` the
+    inputs get no gradient, which saves time where they are data. `threads` share the batch; None
+    means one per core.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class _FastRecurrent(keras.layers.Layer):
         """Return the sequence of outputs, empty if it is not asked for, and the last states.
 
         `tensors` are inputs, kernel, recurrent kernel, bias and the first states if there are any.
-        Recording what the gradient needs costs memory traffic. Where a gradient is asked for that
-        was not recorded, the forward pass is made again.
+        Recording what the gradient needs costs memory traffic. Without it, a gradient repeats the
+        forward pass.
         """
         attributes = {
             "cell": self._cell,

@@ -6,10 +6,10 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_mnist.errors import UsageError
+from lstm_mnist.system.errors import UsageError
 
 # Changes whenever the bits of a run's results do: another order of sums, approximation, optimizer
-# or initial weight. tests/test_arithmetic.py holds the kernel's bits to it.
+# or initial weight. tests/reproduction/test_arithmetic.py holds the kernel's bits to it.
 VERSION = 1
 
 NOT_BUILT = (

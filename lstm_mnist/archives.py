@@ -1,0 +1,141 @@
+"""MNIST's four archives, prepared by TensorFlow Datasets (TFDS) and read back in their order.
+
+The archives are part of the package. TFDS keeps what it prepares in its cache.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import DataError, OutputError
+
+BUILDER = "mnist:3.0.1"
+ARCHIVES = Path(__file__).parent / "archives"
+ARCHIVE_SHA256 = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+}
+# In the data directory, the digests of TFDS's records: it writes other bytes every time.
+RECORDS = "mnist-records.json"
+
+
+def prepared(data_dir: str | None, *, progress: bool) -> Any:
+    """Return TFDS's builder of MNIST, after preparing the dataset where it is missing.
+
+    Raises DataError.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(BUILDER, data_dir=data_dir)
+        if not builder.is_prepared():
+            builder = _prepare(builder.data_path.parents[1], progress=progress)
+        return builder
+    except (OSError, OutputError) as error:
+        place = data_dir or tfds.core.constants.DATA_DIR
+        raise DataError(
+            f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
+        ) from error
+
+
+def _prepare(data_dir: Path, *, progress: bool) -> Any:
+    """Prepare MNIST from the embedded archives, or wait for the process that is doing it.
+
+    TFDS has no lock of its own: of two processes that prepare at once, both may fail.
+    """
+    import filelock
+    import tensorflow_datasets as tfds
+
+    _check_archives()
+    tfds.display_progress_bar(enable=progress)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(data_dir / ".mnist.lock"):
+        builder = tfds.builder(BUILDER, data_dir=data_dir)
+        if not builder.is_prepared():
+            with (
+                # TFDS announces a download; there is none.
+                contextlib.redirect_stdout(io.StringIO()),
+                tempfile.TemporaryDirectory(prefix=".mnist-unpacked-", dir=data_dir) as unpacked,
+            ):
+                builder.download_and_prepare(
+                    download_dir=unpacked,
+                    download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
+                )
+            with files.replacing(data_dir / RECORDS) as temporary:
+                temporary.write_text(json.dumps(_digests(builder, "*"), indent=2) + "\n")
+    return builder
+
+
+def _digests(builder: Any, split: str) -> dict[str, str]:
+    """Return the SHA-256 of the files of records of a split by their names."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(builder.data_path.glob(f"*-{split}.tfrecord*"))
+    }
+
+
+def _check_archives() -> None:
+    for name, expected in ARCHIVE_SHA256.items():
+        path = ARCHIVES / name
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        if actual != expected:
+            raise DataError(
+                f"{path} is not the archive it should be (SHA-256 {actual}, expected {expected}): "
+                "install the package again"
+            )
+
+
+def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the pixels and labels of one of TFDS's splits in the order of the archive."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    try:
+        stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        expected: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):  # prepared by somebody else
+            expected = json.loads((builder.data_path.parents[1] / RECORDS).read_text())
+        found = [
+            f"{name}: SHA-256 {actual}, expected {expected.get(name, 'one that is not known')}"
+            for name, actual in _digests(builder, split).items()
+        ]
+        reason = "; ".join((str(error).splitlines()[0], *found))
+        raise damaged(builder.data_path, f"{split} split: {reason}") from error
+    labels = stored["label"].astype(np.uint8)
+    position = np.argsort(_archive_index(split, len(labels)))
+    return stored["image"][position, :, :, 0], labels[position]
+
+
+def _archive_index(split: str, size: int) -> list[int]:
+    """Return, for each stored example of a split, its index in the archive.
+
+    TFDS stores examples sorted by a hash of their index, salted with the name of the split.
+    """
+    from tensorflow_datasets.core import hashing
+
+    hasher = hashing.Hasher(split)
+    return sorted(range(size), key=[hasher.hash_key(index) for index in range(size)].__getitem__)
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """Return the error that a prepared file is not what it should be."""
+    return DataError(f"{path} is damaged ({reason}): delete it to have it prepared again")

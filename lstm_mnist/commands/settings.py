@@ -1,0 +1,34 @@
+"""A flag for each setting of `config.Config`."""
+
+import dataclasses
+import math
+from typing import Any
+
+from absl import flags
+
+from lstm_mnist import config
+
+flags.disclaim_key_flags()  # the module that calls `define` is the flag's
+_FIELDS = {field.name: field for field in dataclasses.fields(config.Config)}
+
+
+def define(name: str) -> flags.FlagHolder[Any]:
+    """Define the flag of a setting, None unless given where a variant or a network decides it."""
+    setting, field = config.SETTINGS[name], _FIELDS[name]
+    default, text = field.default, setting.help
+    if kind := config.named_by(name):
+        default, text = None, f"{text} By default the {kind}'s."
+    if setting.choices:
+        return flags.DEFINE_enum(name, default, setting.choices, text)
+    if field.type is bool:
+        return flags.DEFINE_bool(name, default, text)
+    if field.type is int:
+        maximum = None if math.isinf(setting.maximum) else int(setting.maximum)
+        return flags.DEFINE_integer(name, default, text, int(setting.minimum), maximum)
+    if setting.minimum == config.POSITIVE:
+        positive = flags.DEFINE_float(name, default, text)
+        flags.register_validator(
+            name, lambda value: math.isfinite(value) and value > 0, "must be a number above 0"
+        )
+        return positive
+    return flags.DEFINE_float(name, default, text, setting.minimum)

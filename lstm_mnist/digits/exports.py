@@ -1,0 +1,45 @@
+"""Writing a network for other programs, by Keras' own exporters.
+
+An exported network takes images [B, 28, 28] in [0, 1] and returns logits [B, 10], as ours do.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from lstm_mnist import networks
+from lstm_mnist.config import STEPS
+from lstm_mnist.system import files
+
+KERAS_FORMATS = {"saved_model": "tf_saved_model", "litert": "litert", "onnx": "onnx"}
+
+
+def export(network: keras.Model, path: Path, form: str) -> None:
+    """Write a network to a path that does not exist. Raises OutputError.
+
+    The time steps of "litert" are unrolled: Keras' loop over them needs operations of TensorFlow
+    that LiteRT's own runtime lacks.
+    """
+    exported = unrolled(network) if form == "litert" else network
+    exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports what has been called
+    with files.replacing(path) as temporary, warnings.catch_warnings():
+        # To patch tf2onnx, Keras reads a deprecated NumPy name.
+        warnings.simplefilter("ignore", FutureWarning)
+        exported.export(temporary, format=KERAS_FORMATS[form], verbose=False)
+
+
+def unrolled(network: keras.Model) -> keras.Model:
+    """Return a network without loops and with the same weights."""
+
+    def unroll(layer: keras.Layer) -> keras.Layer:
+        settings: dict[str, Any] = layer.get_config()
+        if "unroll" in settings:
+            settings["unroll"] = True
+        return type(layer).from_config(settings)
+
+    copy = keras.models.clone_model(network, clone_function=unroll)
+    copy.set_weights(network.get_weights())
+    return copy

@@ -1,0 +1,225 @@
+"""Checkpoints of unfinished runs, each a single file.
+
+A checkpoint's name holds the run's position and the file's SHA-256, so that no second file can get
+out of step with it. The order of the examples is not stored: it follows from the seed and the steps
+taken.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lstm_mnist import __version__
+from lstm_mnist.config import Config
+from lstm_mnist.results import Epoch, Run, Score, State
+from lstm_mnist.runs import run_folder
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lstm_mnist.runs.probes import Point
+
+FOLDER = "checkpoints"
+KEPT = 2
+_NAME = re.compile(r"epoch-(\d+)-step-(\d+)-([0-9a-f]{64})\.npz")
+_LOCK = ".lock"
+_GROUPS = ("weights", "optimizer", "metrics", "best")  # the arrays of a `State`
+
+
+class Checkpoint(NamedTuple):
+    """A valid checkpoint's content."""
+
+    path: Path
+    state: State
+    dynamics: Sequence[Sequence[Any]] | None  # the fields of each point, if they are recorded
+    seconds: float  # since the start of the run, without interruptions
+    arithmetic: str  # see `library.arithmetic`
+    passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
+
+    @property
+    def config(self) -> Config:
+        """Return the run's settings."""
+        return self.state.run.config
+
+    @property
+    def place(self) -> str:
+        """Return where the run stood."""
+        return f"epoch {len(self.state.run.epochs) + 1}, step {self.state.step}"
+
+
+class Store:
+    """Saves the checkpoints of a run, and keeps the last ones.
+
+    `start` is the checkpoint that the run is continued from.
+    """
+
+    def __init__(self, folder: Path, start: Checkpoint | None = None) -> None:
+        self.start = start
+        self._folder = folder / FOLDER
+        self._kept = [start.path] if start else []
+
+    def save(
+        self,
+        state: State,
+        dynamics: Sequence["Point"] | None,
+        seconds: float,
+        *,
+        arithmetic: str,
+    ) -> None:
+        """Save a checkpoint. Raises OutputError; earlier checkpoints then stay."""
+        import numpy as np
+
+        text = json.dumps(
+            {
+                "version": __version__,
+                "arithmetic": arithmetic,
+                "config": state.run.config.as_dict(),
+                "state": {
+                    "epochs": [dataclasses.asdict(epoch) for epoch in state.run.epochs],
+                    "step": state.step,
+                    "step_seconds": state.step_seconds,
+                },
+                "dynamics": dynamics,
+                "seconds": seconds,
+            }
+        )
+        arrays = {
+            f"{group}/{number}": array
+            for group in _GROUPS
+            for number, array in enumerate(getattr(state, group))
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, json=np.array(text), **arrays)
+        content = buffer.getvalue()
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._folder / f"epoch-{len(state.run.epochs)}-step-{state.step}-{digest}.npz"
+        files.write_bytes(path, content)
+        self._kept = [*self._kept, path][-KEPT:]
+        for old in _files(self._folder):
+            if old not in self._kept:
+                old.unlink()
+
+    def clear(self) -> None:
+        """Remove all checkpoints, which a finished run does not need."""
+        for path in _files(self._folder):
+            path.unlink()
+
+
+def begun(folder: Path) -> bool:
+    """Return whether a folder holds a run that was begun and not finished."""
+    return (folder / run_folder.CONFIG).is_file() and bool(_files(folder / FOLDER))
+
+
+def check_new(folder: Path) -> None:
+    """Check, without leaving a trace, that a run can begin in a folder: a missing or an empty one.
+
+    Leftovers of a process that was killed before its run began are allowed. Raises OutputError.
+    """
+    files.check_folder(folder, "output_dir", left_over=_left_over)
+
+
+def _left_over(path: Path) -> bool:
+    if path.name == FOLDER and path.is_dir():
+        return all(map(_left_over, path.iterdir()))
+    return path.name == _LOCK or files.is_temporary(path) or path.name.startswith("epoch-0-step-0-")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Create a run's folder and lock it against other processes.
+
+    If it holds no checkpoint at the end, what was created is removed. Raises OutputError.
+    """
+    place = folder / FOLDER
+    made = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
+    removable = [place, *made]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+    with files.locked(place / _LOCK, str(folder)):
+        try:
+            files.sweep(folder)
+            files.sweep(place)
+            yield
+        finally:
+            if not _files(place):
+                with contextlib.suppress(OSError):
+                    (place / _LOCK).unlink()
+                    for path in removable:
+                        path.rmdir()
+
+
+def newest(folder: Path) -> Checkpoint:
+    """Return the newest valid checkpoint of a run's folder.
+
+    Raises CheckpointError where there is none.
+    """
+    config = run_folder.read_config(folder)
+    passed_over: list[str] = []
+    for path in reversed(_files(folder / FOLDER)):
+        try:
+            return _read(path, config)._replace(passed_over=tuple(passed_over))
+        except CheckpointError as error:
+            passed_over.append(str(error))
+    reasons = "; ".join(passed_over) or "there is no file"
+    raise CheckpointError(f"{folder / FOLDER} holds no checkpoint to continue from: {reasons}")
+
+
+def _read(path: Path, config: Config) -> Checkpoint:
+    """Read a checkpoint of a run with these settings. Raises CheckpointError."""
+    import numpy as np
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
+    actual, expected = hashlib.sha256(content).hexdigest(), _match(path)[3]
+    if actual != expected:
+        raise CheckpointError(f"{path} is damaged: SHA-256 {actual}, expected {expected}")
+    groups: dict[str, list[NDArray[Any]]] = {}
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            described = json.loads(str(arrays["json"]))
+            for name in arrays.files:
+                if name != "json":
+                    groups.setdefault(name.partition("/")[0], []).append(arrays[name])
+        version, settings = described["version"], described["config"]
+        if (version, settings) != (__version__, config.as_dict()):
+            raise CheckpointError(f"{path} is another run's, or another version's")
+        position = described["state"]
+        run = Run(config, tuple(map(_epoch, position["epochs"])))
+        state = State(run, position["step"], position["step_seconds"], **groups)
+        return Checkpoint(
+            path, state, described["dynamics"], described["seconds"], described["arithmetic"]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+
+
+def _epoch(value: Mapping[str, Any]) -> Epoch:
+    """Convert an epoch from what JSON has of it."""
+    scores = {split: Score(**value[split]) for split in ("train", "validation", "test")}
+    return Epoch(**{**value, **scores})
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the paths with names of checkpoints, the oldest first."""
+    paths = [path for path in folder.glob("epoch-*.npz") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: (int(_match(path)[1]), int(_match(path)[2]), path.name))
+
+
+def _match(path: Path) -> re.Match[str]:
+    match = _NAME.fullmatch(path.name)
+    assert match
+    return match

@@ -1,0 +1,141 @@
+"""One run from its settings to a finished folder."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from lstm_mnist import data, training
+from lstm_mnist.config import Config
+from lstm_mnist.recurrence import layers, library
+from lstm_mnist.results import Observer, Run, State
+from lstm_mnist.runs import checkpoints, model_files, probes, run_folder
+from lstm_mnist.system import files, runtime
+from lstm_mnist.system.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a run's folder holds on request."""
+
+    dynamics: bool = False
+    tensorboard: bool = False
+
+
+_NOTHING, _NOBODY = Extras(), Observer()
+
+
+def execute(
+    config: Config,
+    dataset: data.Dataset,
+    folder: Path,
+    *,
+    device: dict[str, Any],
+    extras: Extras = _NOTHING,
+    store: checkpoints.Store | None = None,
+    observer: Observer = _NOBODY,
+) -> Run:
+    """Train in a folder, keeping its files up to date, and return the finished run.
+
+    `device` is what `runtime.start` returned. The folder has a result file when the run is
+    finished, and not before. With a `store`, the run begins at `store.start` and saves its
+    checkpoints there. `observer` watches as in `training.run`, but is not given states.
+    Raises OutputError, what `training.run` raises, and UsageError where the run was begun with
+    another arithmetic than this process's.
+    """
+    arithmetic = library.arithmetic(layers.choose(config.kernel))
+    start = store.start if store else None
+    if start and start.arithmetic != arithmetic:
+        raise UsageError(
+            f"{folder} was begun by arithmetic {start.arithmetic}, and here it is {arithmetic}: "
+            "continue where the run began, or begin another one"
+        )
+    began = time.perf_counter() - (start.seconds if start else 0)
+    callbacks = [*observer.callbacks]
+    recorder = None
+    if extras.dynamics:
+        recorder = probes.Recorder(dataset.train, (start and start.dynamics) or ())
+        callbacks.append(recorder)
+    if extras.tensorboard:
+        logs = folder / run_folder.TENSORBOARD
+        callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
+    keeper = _Keeper(folder, arithmetic, store, observer, callbacks, recorder, began)
+    if start:
+        # An epoch may have been finished, but not saved, when the run was interrupted.
+        run_folder.remove_results(folder)
+        if start.state.run.epochs:
+            keeper.write(start.state)
+    run, model = training.run(
+        config, dataset, observer=keeper, start=start.state if start else None
+    )
+    model_files.write(folder / run_folder.FINAL_MODEL, model.get_weights(), config)
+    result = {
+        "config": config.as_dict(),
+        "final": run_folder.epoch_as_dict(run.final),
+        "best_by_validation": run_folder.epoch_as_dict(run.best),
+        "seconds": {
+            "total": round(time.perf_counter() - began, 3),
+            "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
+            "evaluation": round(sum(epoch.evaluation_seconds for epoch in run.epochs), 3),
+        },
+        "arithmetic": arithmetic,
+        "versions": runtime.versions(),
+        "device": device,
+        "data_sha256": data.SPLIT_SHA256,
+        "git": runtime.git_state(),
+    }
+    files.write_json(folder / run_folder.RESULT, result)
+    return run
+
+
+class _Keeper(Observer):
+    """Keeps an unfinished run's files and checkpoints; passes the rest on to another observer."""
+
+    def __init__(
+        self,
+        folder: Path,
+        arithmetic: str,
+        store: checkpoints.Store | None,
+        observer: Observer,
+        callbacks: Sequence[keras.callbacks.Callback],
+        recorder: probes.Recorder | None,
+        began: float,
+    ) -> None:
+        self.callbacks = callbacks
+        self._folder = folder
+        self._arithmetic = arithmetic
+        self._store = store
+        self._observer = observer
+        self._recorder = recorder
+        self._began = began
+
+    def save(self, state: State) -> None:
+        """Save a checkpoint, and write the files of a finished epoch."""
+        if self._store:
+            points = self._recorder.points if self._recorder else None
+            seconds = time.perf_counter() - self._began
+            self._store.save(state, points, seconds, arithmetic=self._arithmetic)
+        # Once there is a checkpoint, the settings make the folder an unfinished run's.
+        if not (self._folder / run_folder.CONFIG).exists():
+            files.write_json(self._folder / run_folder.CONFIG, state.run.config.as_dict())
+        if state.run.epochs and not state.step:
+            self.write(state, best=state.run.best is state.run.final)
+
+    def write(self, state: State, *, best: bool = True) -> None:
+        """Write what the finished epochs came to; `best` writes the best network as well."""
+        run_folder.write_history(self._folder / run_folder.HISTORY, state.run.epochs)
+        if self._recorder:
+            run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
+        if best:
+            model_files.write(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
+
+    def tell(self, run: Run) -> None:
+        """Pass it on."""
+        self._observer.tell(run)
+
+    def stop_requested(self) -> bool:
+        """Pass it on."""
+        return self._observer.stop_requested()

@@ -1,0 +1,1 @@
+"""Many runs: read as evidence, compared with reference figures, gated, trained, reported."""

@@ -1,0 +1,204 @@
+"""Strict parsing of finished runs' files, the evidence for the accuracy gate.
+
+Every function raises ValueError for what is not finite, complete and consistent.
+"""
+
+import csv
+import io
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lstm_mnist import config
+from lstm_mnist.config import TOTALS, Config
+from lstm_mnist.runs import run_folder
+
+# The shapes of files, in the notation of `_conform`.
+_SCORE = {"correct": int, "total": int, "loss": float, "percent": float}
+_EPOCH = {
+    "epoch": int,
+    "training_loss": float,
+    **dict.fromkeys(TOTALS, _SCORE),
+    "training_seconds": float,
+    "evaluation_seconds": float,
+}
+_COLUMNS: Mapping[str, type[int] | type[float]] = run_folder.flat(_EPOCH)
+# The arithmetic of runs from before it was recorded.
+EARLIER = "earlier"
+_ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-unfused)?")
+ORIGIN = {
+    "config": object,  # see `_settings`
+    "arithmetic": str,
+    "versions": {str: str},
+    "device": {"kind": str, "name": str, "cores": int, str: object},
+    "data_sha256": dict.fromkeys(TOTALS, str),
+    "git": ({"commit": str, "changed": bool},),
+}
+_RESULT = {
+    **ORIGIN,
+    "final": _EPOCH,
+    "best_by_validation": _EPOCH,
+    "seconds": {"total": float, "training": float, "evaluation": float},
+}
+_RUN = {
+    **ORIGIN,
+    "folder": str,
+    "sha256": str,
+    "seconds": float,
+    "epochs": [[int, int, int, float, float, float, float]],
+}
+_STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
+_SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
+_LATER = ("network", *(name for name, setting in config.SETTINGS.items() if setting.later))
+# The arithmetics that each kernel can have. "fast" was an earlier kernel, compiled by XLA.
+_KERNELS = {
+    "auto": config.KERNELS,
+    "compiled": ("compiled",),
+    "keras": ("keras", EARLIER),
+    "fast": (EARLIER,),
+}
+
+
+def percent(split: str, correct: int) -> float:
+    """Return the accuracy on a split in percent."""
+    return 100 * correct / TOTALS[split]
+
+
+def result(content: bytes) -> dict[str, Any]:
+    """Parse a run's result file."""
+    parsed: dict[str, Any] = _with_arithmetic(_parsed(content))
+    _conform(parsed, _RESULT, "it")
+    if min(parsed["seconds"].values()) < 0:
+        raise ValueError("seconds are negative")
+    return _with_settings(parsed)
+
+
+def study(content: bytes) -> dict[str, Any]:
+    """Parse a study file."""
+    parsed: dict[str, Any] = _parsed(content)
+    _conform(parsed, {**_STUDY, "runs": [object]}, "it")
+    runs = [_with_arithmetic(run) for run in parsed["runs"]]
+    _conform(runs, [_RUN], "runs")
+    return {**parsed, "runs": [_with_settings(run) for run in runs]}
+
+
+def settings(content: bytes) -> dict[str, Any]:
+    """Parse a run's settings file."""
+    return _settings(_parsed(content))
+
+
+def history(content: bytes) -> list[dict[str, Any]]:
+    """Parse a run's history: for each epoch, what the result file says of one, made flat."""
+    header, *lines = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [[]]
+    if header != [*_COLUMNS] or any(len(line) != len(header) for line in lines):
+        raise ValueError("other columns")
+    rows = [
+        {name: _number(text, _COLUMNS[name]) for name, text in zip(header, line, strict=True)}
+        for line in lines
+    ]
+    for number, row in enumerate(rows, 1):
+        if row["epoch"] != number:
+            raise ValueError(f"row {number} is of epoch {row['epoch']}")
+        if min(row["training_seconds"], row["evaluation_seconds"]) < 0:
+            raise ValueError(f"epoch {number}: seconds are negative")
+        for split, total in TOTALS.items():
+            told = row[f"{split}_total"], row[f"{split}_percent"]
+            if told != (total, percent(split, row[f"{split}_correct"])):
+                raise ValueError(f"epoch {number}: total or percent of {split} are not its count's")
+    return rows
+
+
+def _number(text: str, kind: type[int] | type[float]) -> Any:
+    """Parse a finite number in the form in which runs write it."""
+    number = kind(text)
+    if str(number) != text or not math.isfinite(number):
+        raise ValueError(f"{text!r:.40} is no number as a run writes it")
+    return number
+
+
+def _with_arithmetic(run: Any) -> Any:
+    """Return a run with its arithmetic, which the oldest files do not name."""
+    if isinstance(run, dict) and "arithmetic" not in run:
+        return {**run, "arithmetic": EARLIER}
+    return run
+
+
+def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with all its settings, after holding its arithmetic against its kernel."""
+    settings, arithmetic = _settings(run["config"]), run["arithmetic"]
+    known = _ARITHMETIC.fullmatch(arithmetic)
+    if not known or arithmetic.partition("-")[0] not in _KERNELS[settings["kernel"]]:
+        raise ValueError(f"arithmetic {arithmetic!r:.40} is none of kernel {settings['kernel']}")
+    return {**run, "config": settings}
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    """Return a run's settings, checked, with those that old files lack."""
+    defaults = Config().as_dict()
+    if isinstance(value, dict) and value.keys().isdisjoint(_LATER):
+        value = {**{key: defaults[key] for key in _LATER}, **value}
+    _conform(value, _SETTINGS, "config")
+    for name, setting in config.SETTINGS.items():
+        choices = tuple(_KERNELS) if name == "kernel" else setting.choices
+        if choices and value[name] not in choices:
+            raise ValueError(f"config: {name} is none of {', '.join(choices)}")
+        if not choices and not setting.minimum <= value[name] <= setting.maximum:
+            raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
+    known = Config.from_dict(value).as_dict()
+    if known != value:
+        raise ValueError(
+            f"config: these are not the settings of variant {value['variant']} and network "
+            f"{value['network']}, but of {known['variant']} and {known['network']}"
+        )
+    return known
+
+
+def _parsed(content: bytes) -> Any:
+    """Parse JSON whose numbers are finite and keys unique."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(mapping := dict(pairs)) != len(pairs):
+            raise ValueError("a key is there twice")
+        return mapping
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{text:.40} is not a finite number")
+        return number
+
+    try:
+        return json.loads(
+            content.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _conform(value: Any, shape: Any, name: str) -> None:
+    """Check a JSON value.
+
+    A mapping has exactly the shape's keys, and any others if the shape has `str`; a list has any
+    number of the shape's one item, or exactly its several; a tuple of one shape is that or null.
+    Everything else is of exactly the shape's type: true is not 1, and 1 is not 1.0.
+    """
+    kind = shape if isinstance(shape, type) else type(shape)
+    if isinstance(shape, tuple):
+        if value is not None:
+            _conform(value, shape[0], name)
+    elif kind is not object and type(value) is not kind:
+        raise ValueError(f"{name} is {value!r:.40}, not {kind.__name__}")
+    elif isinstance(shape, dict):
+        if missing := shape.keys() - value.keys() - {str}:
+            raise ValueError(f"{name} lacks {min(missing)}")
+        if str not in shape and (more := value.keys() - shape.keys()):
+            raise ValueError(f"{name} has {min(more)!r:.40}, which is not known")
+        for key, item in value.items():
+            _conform(item, shape.get(key, shape.get(str)), f"{key!r:.40}")
+    elif isinstance(shape, list):
+        if len(value) != len(shape) > 1:
+            raise ValueError(f"{name} has {len(value)} items, not {len(shape)}")
+        for item, inner in zip(value, itertools.cycle(shape), strict=False):
+            _conform(item, inner, f"an item of {name}")

@@ -1,0 +1,265 @@
+"""Finished runs as values: read from their folders, kept together in one file, pooled.
+
+They are evidence for the accuracy gate: what is not finite, complete, consistent and of this
+dataset is refused.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_mnist.config import TOTALS, Config
+from lstm_mnist.results import Epoch, Run, Score
+from lstm_mnist.runs import run_folder
+from lstm_mnist.studies import evidence, reference
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import DataError, UsageError
+
+# The studies that are part of the package: a file for each label.
+COMMITTED = Path(__file__).parents[1] / "results"
+# An epoch in a study file: numbers of correct images, then mean losses in nats.
+EPOCH_COLUMNS = (*TOTALS, "training_loss", *(f"{split}_loss" for split in TOTALS))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Run):
+    """A finished run, and what it was made from and with."""
+
+    folder: str
+    sha256: str  # of its result file
+    seconds: float
+    arithmetic: str  # see `library.arithmetic`
+    versions: dict[str, str]
+    device: dict[str, Any]
+    data_sha256: dict[str, str]
+    git: dict[str, Any] | None
+
+    @property
+    def label(self) -> str:
+        """Return the name of what this run is pooled with; see `label`."""
+        return label(self.config.variant, self.config.network)
+
+    @property
+    def collapsed(self) -> bool:
+        """Return whether the run ended far below its highest test accuracy."""
+        return reference.collapsed(self.test_curve)
+
+
+def label(variant: str, network: str) -> str:
+    """Return what runs are called: by the variant, and the network if it is another."""
+    return variant if network == Config().network else f"{variant}-{network}"
+
+
+def read(paths: Iterable[Path]) -> list[Record]:
+    """Read runs from run folders, from folders of run folders and from study files.
+
+    Raises DataError for a path that is none of these or fails the checks, and UsageError for a run
+    that is given twice.
+    """
+    runs: list[Record] = []
+    for path in paths:
+        runs += _read_study(path) if path.is_file() else map(read_folder, folders(path))
+    seen: dict[str, Record] = {}
+    for run in runs:
+        if other := seen.get(run.sha256):
+            raise UsageError(f"{other.folder} and {run.folder} are one run: give each run once")
+        seen[run.sha256] = run
+    return runs
+
+
+def folders(path: Path) -> list[Path]:
+    """Return the run folders that a path is or holds, unfinished ones too. Raises DataError."""
+    if (path / run_folder.RESULT).exists():
+        return [path]
+    names = run_folder.CONFIG, run_folder.HISTORY, run_folder.RESULT
+    inner = {found.parent for name in names for found in path.glob(f"[!.]*/{name}")}
+    if not inner:
+        raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
+    return sorted(inner)
+
+
+def best(runs: Iterable[Record]) -> Record:
+    """Return the run whose best epoch has most correct held-out images, the first of equals."""
+    return max(runs, key=lambda run: run.best.validation.correct)
+
+
+def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
+    """Return the folder that a run was read from, given the paths; None if it was a file."""
+    for path in paths:
+        for folder in (path, path / run.folder):
+            with contextlib.suppress(OSError):
+                if _digest((folder / run_folder.RESULT).read_bytes()) == run.sha256:
+                    return folder
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_folder(folder: Path) -> Record:
+    """Read a finished run's folder: its result, history and settings. Raises DataError."""
+    path = folder
+    try:
+        content = (path := folder / run_folder.RESULT).read_bytes()
+        result = evidence.result(content)
+        settings = evidence.settings((path := folder / run_folder.CONFIG).read_bytes())
+        rows = evidence.history((path := folder / run_folder.HISTORY).read_bytes())
+        path = folder
+        run = _record(
+            {
+                "folder": folder.resolve().name,
+                "sha256": _digest(content),
+                "seconds": result["seconds"]["total"],
+                **{key: result[key] for key in evidence.ORIGIN},
+                "epochs": [_columns(row) for row in rows],
+            }
+        )
+        _prove(run)
+        if settings != result["config"]:
+            raise ValueError(f"{run_folder.CONFIG} and {run_folder.RESULT} disagree")
+        for key, epoch in (("final", run.final), ("best_by_validation", run.best)):
+            if run_folder.flat(result[key]) != rows[epoch.number - 1]:
+                raise ValueError(f"{run_folder.HISTORY} and {run_folder.RESULT} disagree on {key}")
+    except OSError as error:
+        raise DataError(f"{path} is unreadable: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} is not what a finished run leaves: {error}") from error
+    return run
+
+
+def _columns(row: Mapping[str, Any]) -> list[Any]:
+    """Return the columns that a study file keeps of a row of a run's history."""
+    losses = EPOCH_COLUMNS[len(TOTALS) :]
+    return [*(row[f"{split}_correct"] for split in TOTALS), *(row[loss] for loss in losses)]
+
+
+def _read_study(path: Path) -> list[Record]:
+    """Read a study file. Raises DataError."""
+    try:
+        study = evidence.study(path.read_bytes())
+        if (tuple(study["epoch_columns"]), study["totals"]) != (EPOCH_COLUMNS, TOTALS):
+            raise ValueError("other columns or totals")
+        runs = [_record(run) for run in study["runs"]]
+        if not runs:
+            raise ValueError("it holds no runs")
+        for run in runs:
+            _prove(run)
+        for one, other in itertools.combinations(runs, 2):
+            if one.config == other.config:
+                raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
+    except OSError as error:
+        raise DataError(f"{path} is unreadable: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a study file: {error}") from error
+    return runs
+
+
+def _record(value: Mapping[str, Any]) -> Record:
+    """Return a record from its form in study files; see `_as_dict`."""
+    epochs = tuple(_epoch(number, columns) for number, columns in enumerate(value["epochs"], 1))
+    return Record(**{**value, "config": Config.from_dict(value["config"]), "epochs": epochs})
+
+
+def _epoch(number: int, columns: Sequence[Any]) -> Epoch:
+    told = dict(zip(EPOCH_COLUMNS, columns, strict=True))
+    train, validation, test = (
+        Score(told[split], total, told[f"{split}_loss"]) for split, total in TOTALS.items()
+    )
+    return Epoch(number, told["training_loss"], train, validation, test)
+
+
+def _as_dict(run: Record) -> dict[str, Any]:
+    """Return a record's form in study files."""
+    origin = {key: getattr(run, key) for key in evidence.ORIGIN if key != "config"}
+    return {
+        "folder": run.folder,
+        "sha256": run.sha256,
+        "config": run.config.as_dict(),
+        "seconds": run.seconds,
+        **origin,
+        "epochs": [
+            (
+                *(score.correct for score in epoch.scores.values()),
+                epoch.training_loss,
+                *(score.loss for score in epoch.scores.values()),
+            )
+            for epoch in run.epochs
+        ],
+    }
+
+
+def _prove(run: Record) -> None:
+    """Check that a run is complete and of this dataset. Raises ValueError."""
+    from lstm_mnist import data  # late, because it imports NumPy
+
+    if not (run.folder.isprintable() and re.fullmatch("[0-9a-f]{64}", run.sha256)):
+        raise ValueError("folder or sha256 is none that a run has")
+    if run.data_sha256 != data.SPLIT_SHA256:
+        raise ValueError(f"{run.folder}: data_sha256 is that of other data")
+    if run.seconds < 0:
+        raise ValueError(f"{run.folder}: seconds are negative")
+    if len(run.epochs) != run.config.epochs:
+        raise ValueError(f"{run.folder}: {len(run.epochs)} of {run.config.epochs} epochs")
+    for epoch in run.epochs:
+        where = f"{run.folder}: epoch {epoch.number}"
+        for split, score in epoch.scores.items():
+            if not 0 <= score.correct <= score.total:
+                raise ValueError(f"{where}: {score.correct} of {score.total} {split} images")
+        if min(epoch.training_loss, *(score.loss for score in epoch.scores.values())) < 0:
+            raise ValueError(f"{where}: a loss is negative")
+
+
+def write(path: Path, runs: Sequence[Record]) -> None:
+    """Write runs as one study file, a line for each. Raises OutputError."""
+    head = json.dumps({"epoch_columns": EPOCH_COLUMNS, "totals": TOTALS}).removesuffix("}")
+    lines = ",\n".join(json.dumps(_as_dict(run)) for run in runs)
+    files.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
+
+
+def pooled(runs: Sequence[Record]) -> dict[str, list[Record]]:
+    """Group runs by label, in order of seed.
+
+    Raises UsageError where two runs of a label differ in more than the seed, or share it: their
+    statistics would mean nothing.
+    """
+    groups: dict[str, list[Record]] = {}
+    for run in runs:
+        groups.setdefault(run.label, []).append(run)
+    for name, group in groups.items():
+        group.sort(key=lambda run: run.config.seed)
+        first = group[0]
+        for other in group[1:]:
+            if differences := sorted(_differences(first, other)):
+                raise UsageError(
+                    f"{first.folder} and {other.folder} are both called {name} but differ in "
+                    f"{', '.join(differences)}: compare them apart"
+                )
+        seeds = [run.config.seed for run in group]
+        if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
+            raise UsageError(f"{name}: seed {min(repeated)} is there twice: give each run once")
+    return groups
+
+
+def committed(like: Record) -> list[Record]:
+    """Return the runs of the package's studies with a run's settings, data and arithmetic."""
+    path = COMMITTED / f"{like.label}.json"
+    runs = _read_study(path) if path.exists() else []
+    return [run for run in runs if not [*_differences(run, like)]]
+
+
+def _differences(one: Record, other: Record) -> Iterable[str]:
+    if one.arithmetic != other.arithmetic:
+        yield "arithmetic"
+    for name in one.config.differences(other.config):
+        if name not in ("seed", "kernel"):  # the kernel shows in the arithmetic
+            yield name
+    if one.data_sha256 != other.data_sha256:
+        yield "data"

@@ -1,0 +1,56 @@
+"""What the document reports, what the original did when recorded, and how a run compares."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lstm_mnist.results import Epoch, Run
+
+# The document's closing sentence: accuracies after its 30 iterations, in percent, "about".
+REPORTED_EPOCHS = 30
+REPORTED_TRAIN = 98.51
+REPORTED_TEST = 98.27
+
+REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
+
+# Complete runs of the original script under TensorFlow 1.15.5.
+RECORDED = Path(__file__).parents[1] / "traces" / "original_runs.json"
+# A run has collapsed if it ends this many percentage points below its highest test accuracy.
+COLLAPSE_DROP = 2.0
+
+
+def recorded_test_curves() -> list[list[float]]:
+    """Return the recorded runs' test accuracies after each epoch, in percent."""
+    runs = json.loads(RECORDED.read_text(encoding="utf-8"))["runs"]
+    return [[test for _, test in run["curve"]] for run in runs]
+
+
+def collapsed(test_curve: Sequence[float]) -> bool:
+    """Return whether test accuracies in percent end COLLAPSE_DROP or more below their highest."""
+    return test_curve[-1] <= max(test_curve) - COLLAPSE_DROP
+
+
+def summary(run: "Run") -> str:
+    """Return a table of the reported accuracies, a run's final and its best epoch."""
+    header = f"{'accuracy %':34} {'epoch':>5} {'train':>7} {'held out':>9} {'test':>7}"
+    reported = (
+        f"{'reported by the document':34} {REPORTED_EPOCHS:5} "
+        f"{REPORTED_TRAIN:7.2f} {'-':>9} {REPORTED_TEST:7.2f}"
+    )
+    return "\n".join(
+        [
+            header,
+            reported,
+            _row("this run, final epoch", run.final),
+            _row("this run, best epoch on held out", run.best),
+        ]
+    )
+
+
+def _row(name: str, epoch: "Epoch") -> str:
+    return (
+        f"{name:34} {epoch.number:5} {epoch.train.percent:7.2f} "
+        f"{epoch.validation.percent:9.2f} {epoch.test.percent:7.2f}"
+    )

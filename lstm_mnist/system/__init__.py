@@ -1,0 +1,1 @@
+"""What the program stands on: TensorFlow's start, whole files and locks, signals, failures."""

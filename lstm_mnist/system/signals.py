@@ -1,0 +1,85 @@
+"""SIGTERM and Ctrl-C: the first one asks the program to end, a second one ends it at once.
+
+Python calls a signal's handler only between two instructions of the main thread, and a call into
+TensorFlow may take long. A thread that every signal wakes makes sure that the program ends.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+NAMES: Mapping[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+PATIENCE = 9.0  # seconds from the first signal to the end; `docker stop` kills after 10
+# Within this many seconds, two signals count as one: `timeout` signals the process and its group.
+TWICE = 0.5
+
+
+class _Request:
+    number = 0  # of the first signal
+    raises = False
+
+
+def install() -> None:
+    """Handle SIGTERM and SIGINT from now on, for the life of the process."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in NAMES:
+        signal.signal(number, _ask)
+    threading.Thread(target=_ensure_end, args=(reader,), daemon=True).start()
+
+
+def received() -> int:
+    """Return the number of the signal that asked the program to end, or 0."""
+    return _Request.number
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Have a signal raise KeyboardInterrupt in what follows, or at once if one came before."""
+    _Request.raises = True
+    try:
+        if _Request.number:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _Request.raises = False
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[Callable[[], bool]]:
+    """Within `raising`: let what follows ask whether a signal came, by the function yielded.
+
+    Raises KeyboardInterrupt at the end if one did.
+    """
+    _Request.raises = False
+    try:
+        yield lambda: bool(_Request.number)
+    finally:
+        _Request.raises = True
+    if _Request.number:
+        raise KeyboardInterrupt
+
+
+def _ask(number: int, frame: object) -> None:
+    if not _Request.number:
+        _Request.number = number
+        if _Request.raises:
+            raise KeyboardInterrupt
+
+
+def _ensure_end(reader: int) -> None:
+    while (number := os.read(reader, 1)[0]) not in NAMES:
+        pass
+    time.sleep(TWICE)
+    with contextlib.suppress(BlockingIOError):
+        os.set_blocking(reader, False)
+        while os.read(reader, 1):
+            pass
+    select.select([reader], [], [], PATIENCE - TWICE)
+    os.write(2, f"lstm_mnist: {NAMES[number]} at once\n".encode())
+    os._exit(128 + number)

@@ -1,0 +1,340 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from helpers import ROOT, Command, without_tensorflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+from lstm_mnist import config, data, training, verification
+from lstm_mnist.__main__ import COMMANDS
+
+
+def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
+    with (folder / "history.csv").open(newline="") as file:
+        history = list(csv.DictReader(file))
+    return (
+        json.loads((folder / "config.json").read_text()),
+        json.loads((folder / "result.json").read_text()),
+        history,
+    )
+
+
+def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: data.Dataset) -> None:
+    finished = command("--epochs=1", "--seed=1", "--output_dir=out")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    folder = tmp_path / "out"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras",
+        "config.json",
+        "final.keras",
+        "history.csv",
+        "report.html",
+        "result.json",
+    ]
+    settings, result, history = results(folder)
+    assert settings["variant"] == "document"
+    assert settings["seed"] == 1
+    assert result["config"] == settings
+    assert result["data_sha256"] == data.SPLIT_SHA256
+    assert result["device"]["kind"] in ("CPU", "GPU")
+    assert set(result["versions"]) >= {"python", "tensorflow", "keras", "numpy"}
+
+    test = result["final"]["test"]
+    assert isinstance(test["correct"], int)
+    assert test["total"] == 10_000
+    assert 94 < test["percent"] < 98.5
+    assert result["best_by_validation"] == result["final"]
+    assert [int(row["test_correct"]) for row in history] == [test["correct"]]
+
+    train_percent = result["final"]["train"]["percent"]
+    assert (
+        "========== Iter 0 ==========\n"
+        f"Train set accuracy: {train_percent} %\n"
+        f"Test set accuracy: {test['percent']} %\n"
+    ) in finished.stdout
+    table = finished.stdout.split("accuracy %", 1)[1].splitlines()
+    assert re.search(r"reported by the document +30 +98\.51 +- +98\.27", table[1])
+    for row in table[2:4]:
+        assert row.split()[-1] == f"{test['percent']:.2f}"
+
+    for name in ("final.keras", "best.keras"):
+        model = keras.saving.load_model(folder / name)
+        assert training.evaluate(model, dataset.test).correct == test["correct"]
+
+
+def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None:
+    finished = command(
+        "train",
+        "--variant=original",
+        "--network=bilstm",
+        "--layers=2",
+        "--readout=hidden",
+        "--scan=columns",
+        "--context=9",
+        "--blanks=2",
+        "--units=4",
+        "--batch_size=5000",
+        "--learning_rate=0.1",
+        "--kernel=keras",
+        "--epochs=2",
+    )
+    assert finished.returncode == 0, finished.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
+    settings, result, history = results(folder)
+    assert settings == {
+        "variant": "custom",
+        "network": "deep_bilstm",
+        "readout": "hidden",
+        "recurrent_activation": "hard_sigmoid",
+        "scan": "columns",
+        "cell": "lstm",
+        "bidirectional": True,
+        "layers": 2,
+        "context": 9,
+        "blanks": 2,
+        "units": 4,
+        "epochs": 2,
+        "batch_size": 5000,
+        "learning_rate": 0.1,
+        "schedule": "constant",
+        "epsilon": 1e-8,
+        "kernel": "keras",
+        "seed": 0,
+    }
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert result["final"]["epoch"] == 2
+    # A model with our hard sigmoid is read back without executing code from the file.
+    model = keras.saving.load_model(folder / "final.keras", safe_mode=True)
+    layers = 4 * (28 * 4 + 4 * 4 + 4) + 4 * (4 * 4 + 4 * 4 + 4)
+    assert model.count_params() == 2 * layers + 2 * 4 * 10 + 10
+
+
+def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
+    small = ("--units=4", "--batch_size=1000", "--epochs=2")
+    recording = ("--record_dynamics", "--tensorboard")
+    for arguments in (("--output_dir=plain",), ("--output_dir=recorded", *recording)):
+        finished = command(*arguments, *small)
+        assert finished.returncode == 0, finished.stderr
+    plain, recorded = (
+        [
+            {key: value for key, value in row.items() if "seconds" not in key}
+            for row in results(tmp_path / name)[2]
+        ]
+        for name in ("plain", "recorded")
+    )
+    assert plain == recorded
+    with (tmp_path / "recorded" / "dynamics.csv").open(newline="") as file:
+        points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    # 55 steps an epoch, of which 5 are executed at once.
+    assert [point["step"] for point in points] == list(range(5, 111, 5))
+    assert points[-1]["loss"] < points[0]["loss"]
+    for point in points:
+        assert 0 < point["cell_mean"] < point["cell_max"] < 28
+        assert point["gradient_norm"] > 0
+
+    _, _, history = results(tmp_path / "recorded")
+    for split, tag, name in (
+        ("train", "epoch_loss", "training_loss"),
+        ("train", "epoch_accuracy", "train_percent"),
+        ("train", "epoch_test_accuracy", "test_percent"),
+        ("validation", "epoch_accuracy", "validation_percent"),
+        ("validation", "epoch_loss", "validation_loss"),
+    ):
+        logs = EventAccumulator(str(tmp_path / "recorded" / "tensorboard" / split)).Reload()
+        scale = 100 if name.endswith("percent") else 1
+        logged = [scale * float(make_ndarray(event.tensor_proto)) for event in logs.Tensors(tag)]
+        assert logged == pytest.approx([float(row[name]) for row in history], rel=1e-6)
+
+
+def test_verify(command: Command, tmp_path: Path) -> None:
+    finished = command("verify")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stderr == ""
+    assert finished.stdout.count(" ok\n") == 25
+    assert finished.stdout.endswith("All within bounds.\n")
+
+
+def test_verify_fails_on_an_altered_trace(command: Command, tmp_path: Path) -> None:
+    import numpy as np
+
+    shipped = verification.SHIPPED_TRACE
+    with np.load(shipped) as file:
+        arrays = dict(file)
+    arrays["loss"][3] += 1e-3
+    np.savez(tmp_path / "altered.npz", **arrays)
+    (tmp_path / "altered.json").write_text(shipped.with_suffix(".json").read_text())
+    finished = command("verify", "--trace=altered.npz")
+    assert finished.returncode == 1
+    assert re.search(r"losses of the first 10 steps .*FAILED", finished.stdout)
+
+
+def test_help_does_not_import_tensorflow() -> None:
+    for command in ([], *([name] for name in COMMANDS)):
+        finished = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Usage: python -m lstm_mnist" in finished.stdout
+        if command in ([], ["compare"]):
+            assert f"<{'|'.join(config.NETWORKS)}>" in re.sub(r"\s", "", finished.stdout)
+        imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
+        assert "absl.flags" in imported
+        late = {"tensorflow", "keras", "numpy", "scipy", "PIL", "distributed", "flask", "waitress"}
+        assert not late & imported
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads(unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, "-m", "lstm_mnist", "--help"],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert finished.returncode == 141
+    assert finished.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit"], 2, "there is no command fit; the commands are: train, verify, compare, check"),
+        (["train", "verify"], 2, "unexpected verify"),
+        (["--epoch=3"], 2, "Unknown command line flag 'epoch'. Did you mean: epochs"),
+        (["verify", "--epochs=3"], 2, "Unknown command line flag 'epochs'"),
+        (["--epochs=0"], 2, "--epochs=0"),
+        (["--epochs=many"], 2, "--epochs=many"),
+        (["--batch_size=60000"], 2, "--batch_size=60000"),
+        (["--learning_rate=nan"], 2, "--learning_rate=nan: must be a number above 0"),
+        (["--learning_rate=-1"], 2, "--learning_rate=-1"),
+        (["--units=0"], 2, "--units=0"),
+        (["--seed=-1"], 2, "--seed=-1"),
+        (["--variant=mine"], 2, "--variant=mine"),
+        (["--recurrent_activation=tanh"], 2, "--recurrent_activation=tanh"),
+        (["--device=tpu"], 2, "--device=tpu"),
+        (["--network=gru"], 2, "--network=gru"),
+        (["--layers=0"], 2, "--layers=0"),
+        (["--context=29"], 2, "--context=29"),
+        (["--blanks=-1"], 2, "--blanks=-1"),
+        (["--network=rnn", "--readout=hidden"], 2, "--readout=hidden: a simple RNN has one state"),
+        (
+            ["--cell=rnn", "--recurrent_activation=sigmoid"],
+            2,
+            "--recurrent_activation=sigmoid: a s",
+        ),
+        (["--kernel=slow"], 2, "--kernel=slow"),
+        (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
+        (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
+        (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),
+        (["--schedule=linear"], 2, "--schedule=linear"),
+        (["--epsilon=-1"], 2, "--epsilon=-1"),
+        (["--gate=median"], 2, "--gate=median"),
+        (["--min_test_accuracy=101"], 2, "--min_test_accuracy=101"),
+        (["compare"], 2, "compare needs either --runs=N or --from=DIR"),
+        (["compare", "--runs=2", "--from=full"], 2, "either --runs=N or --from=DIR"),
+        (["compare", "--runs=2", "full"], 2, "unexpected full"),
+        (["compare", "--runs=2", "--variants=mine"], 2, "--variants: there is no mine"),
+        (["compare", "--runs=2", "--study_dir=file"], 7, "--study_dir=file cannot be made"),
+        (["compare", "--runs=2", "--report=none/page.html"], 7, "none/page.html cannot be written"),
+        (["compare", "--runs=2", "--save=full"], 7, "full cannot be written: it is a folder"),
+        (["compare", "--from=none"], 3, "none holds no finished run"),
+        (["compare", "--from=full"], 3, "full/result.json is not what a finished run leaves"),
+        (["check"], 2, "check needs the folder of a run"),
+        (["check", "file"], 3, "file is not a study file"),
+        (["check", "file", "--evaluate"], 2, "--evaluate: file is a file and holds no networks"),
+        (["predict"], 2, "predict needs a picture"),
+        (["predict", "a.png", "--model=none"], 2, "--model=none: there is no file none"),
+        (["predict", "a.png", "--model=full"], 2, "there is no file full/best.keras"),
+        (["predict", "a.png", "--show=full"], 7, "--show=full is not empty"),
+        (["serve", "full"], 2, "unexpected full"),
+        (["serve", "--port=70000"], 2, "--port=70000"),
+        (["serve", "--host=192.0.2.1"], 2, "--host=192.0.2.1 --port=8000 cannot be taken"),
+        (["export", "--format=pickle"], 2, "--format=pickle"),
+        (["export", "--format=onnx", "--output=net.pb"], 2, "ends with .onnx"),
+        (["export", "--output=full"], 7, "--output=full exists"),
+        (["export", "--output=none/net"], 7, "--output=none/net: there is no folder none"),
+        (["--output_dir=file"], 7, "--output_dir=file: file is not a writable folder"),
+        (["--output_dir=file/run"], 7, "--output_dir=file/run"),
+        (["--output_dir=full"], 7, "--output_dir=full is not empty"),
+        (["--resume=none"], 2, "--resume=none is not a folder"),
+        (["--resume=full"], 2, "--resume=full: that run is finished"),
+        (["--resume=empty"], 4, "empty/config.json is unreadable: No such file or directory"),
+        (["--resume=full", "--output_dir=empty"], 2, "--resume and --output_dir both name"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_line_before_tensorflow_is_imported(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "lonely.npz").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "result.json").write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    finished = without_tensorflow(tmp_path, *arguments)
+    assert finished.returncode == code, finished.stderr
+    assert finished.stdout == ""
+    assert message in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "full" / "result.json").read_text() == "kept"
+
+
+def test_compare_without_dask(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['distributed'] = None\n"
+        "from lstm_mnist.__main__ import main; sys.exit(main())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, "compare", "--runs=1"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert "--runs needs the package distributed: pip install -r" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gpu_where_there_is_none(command: Command, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    finished = command("--device=gpu")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("lstm_mnist: --device=gpu: TensorFlow finds no GPU here")
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.gate
+def test_stable_recipe_passes_the_gate(command: Command, tmp_path: Path) -> None:
+    thresholds = ("--min_train_accuracy=98.51", "--min_test_accuracy=98.27", "--gate=final")
+    finished = command("--variant=stable", "--output_dir=out", *thresholds)
+    assert finished.returncode == 0, finished.stderr
+    _, _, history = results(tmp_path / "out")
+    assert len(history) == 30
+    check = command("check", "out", *thresholds)
+    assert check.returncode == 0, check.stderr

@@ -1,0 +1,226 @@
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from helpers import Command
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from lstm_mnist import data, training
+from lstm_mnist.digits import preprocessing
+from lstm_mnist.runs import model_files
+from lstm_mnist.system.errors import DataError, PictureError
+
+Saved = Callable[..., str]
+FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+WHITE, BLACK, CLEAR = (255, 255, 255, 255), (0, 0, 0, 255), (0, 0, 0, 0)
+
+
+def drawn(digit: int, paper: tuple[int, ...] = WHITE, ink: tuple[int, ...] = BLACK) -> Image.Image:
+    """A digit of a font, small in the lower right of a wide picture."""
+    image = Image.new("RGBA", (400, 300), paper)
+    font = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 120)
+    ImageDraw.Draw(image).text((280, 150), str(digit), font=font, fill=ink)
+    return image
+
+
+def stroked(width: int, size: int) -> Image.Image:
+    """A two, drawn with a pen of some width."""
+    points = [(0.3, 0.35), (0.4, 0.24), (0.55, 0.22), (0.66, 0.32), (0.62, 0.45), (0.3, 0.8)]
+    points += [(0.7, 0.78)]
+    image = Image.new("L", (size, size), 255)
+    line = [(round(x * size), round(y * size)) for x, y in points]
+    ImageDraw.Draw(image).line(line, fill=0, width=width, joint="curve")
+    return image
+
+
+def photographed() -> Image.Image:
+    """A seven on paper of 12 megapixels that is lit from one side, with a camera's noise."""
+    random = np.random.default_rng(1)
+    image = ImageOps.pad(drawn(7).convert("L"), (4000, 3000))
+    light = np.linspace(1, 0.7, 4000) + random.normal(scale=0.03, size=(3000, 4000))
+    pixels = np.clip(np.asarray(image) * light, 0, 255)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def scaled_to_16_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+def sideways(image: Image.Image, path: Path) -> None:
+    """Save a picture as a camera does that was held sideways."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees to the right
+    image.convert("RGB").rotate(90, expand=True).save(path, exif=exif)
+
+
+def altered(split: data.Split, count: int) -> Iterator[tuple[Image.Image, str, int]]:
+    """The first images of a split, enlarged, inverted and coloured, and the format to save in."""
+    random = np.random.default_rng(2)
+    for image, label in zip(split.images[:count], split.labels, strict=False):
+        paper, ink = random.integers(0, 256, (2, 3))
+        while np.linalg.norm(paper - ink) < 120:
+            paper, ink = random.integers(0, 256, (2, 3))
+        side = int(random.integers(28, 300))
+        resized = Image.fromarray(image).resize((side, side), int(random.integers(0, 4)))
+        strokes = np.clip(np.asarray(resized), 0, 1)[..., np.newaxis]
+        pixels = paper * (1 - strokes) + ink * strokes
+        name = preprocessing.FORMATS[random.integers(3)]
+        yield Image.fromarray(pixels.round().astype(np.uint8)), name.lower(), int(label)
+
+
+def test_pictures_of_all_kinds_at_once(
+    command: Command, tmp_path: Path, dataset: data.Dataset
+) -> None:
+    expected: dict[str, int] = {}
+    for number, (image, suffix, label) in enumerate(altered(dataset.test, 1000)):
+        expected[f"mnist-{number}.{suffix}"] = label
+        image.save(tmp_path / f"mnist-{number}.{suffix}")
+    drawings = {
+        "black on white.png": (drawn(3), 3),
+        "white on black.jpeg": (drawn(4, BLACK, WHITE).convert("RGB"), 4),
+        "red on green.gif": (drawn(5, (0, 130, 0, 255), (255, 0, 0, 255)).convert("P"), 5),
+        "black on nothing.png": (drawn(6, CLEAR, BLACK), 6),
+        "white on nothing.png": (drawn(8, CLEAR, WHITE), 8),
+        "faint on white.png": (drawn(9, WHITE, (0, 0, 0, 60)), 9),
+        "grey and alpha.png": (drawn(2, CLEAR, BLACK).convert("LA"), 2),
+        "16 bits.png": (scaled_to_16_bits(drawn(3)), 3),
+        "one bit.png": (drawn(4).convert("1"), 4),
+        "four inks.jpg": (drawn(5).convert("CMYK"), 5),
+        "fine pen.png": (stroked(1, 200), 2),
+        "felt pen.png": (stroked(20, 200), 2),
+        "fine pen on much paper.png": (stroked(8, 3000), 2),
+        "photograph.jpg": (photographed(), 7),
+    }
+    for name, (image, label) in drawings.items():
+        expected[name] = label
+        image.save(tmp_path / name)
+    sideways(drawn(7), tmp_path / "sideways.jpg")
+    expected["sideways.jpg"] = 7
+
+    Image.new("L", (9, 9), 200).save(tmp_path / "blank.png")
+    (tmp_path / "text.png").write_text("no picture")
+    cut = (tmp_path / "photograph.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    bad = ["blank.png", "text.png", "cut.jpg", "bomb.png", "none.png", "."]
+
+    paths = list(expected)
+    finished = command("predict", *paths[:500], *bad, *paths[500:], "--json")
+    assert finished.returncode == 2
+    messages = finished.stderr.splitlines()
+    for message, path, reason in zip(
+        messages,
+        bad,
+        [
+            "shows no digit: it has one colour",
+            "is not a PNG, JPEG or GIF picture",
+            "cannot be read: image file is truncated",
+            "has too many pixels",
+            "cannot be read: No such file or directory",
+            "cannot be read: Is a directory",
+        ],
+        strict=True,
+    ):
+        assert message.startswith(f"lstm_mnist: {path} {reason}")
+
+    answers = json.loads(finished.stdout)
+    assert [answer["path"] for answer in answers] == paths
+    for answer in answers:
+        assert list(answer) == ["path", "digit", "probabilities"]
+        assert sum(answer["probabilities"]) == pytest.approx(1)
+        assert np.argmax(answer["probabilities"]) == answer["digit"]
+    digits = {answer["path"]: answer["digit"] for answer in answers}
+    assert {path: digits[path] for path in paths[1000:]} == {
+        path: expected[path] for path in paths[1000:]
+    }
+    right = sum(digits[path] == expected[path] for path in paths[:1000])
+    assert right >= 970
+
+
+def test_table_and_what_the_network_sees(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.keras").write_bytes(model_files.SHIPPED.read_bytes())
+    (tmp_path / "other").mkdir()
+    for digit, name in ((3, "mine.png"), (7, "other/mine.png")):
+        drawn(digit).save(tmp_path / name)
+    finished = command("predict", "mine.png", "other/mine.png", "--model=run", "--show=seen")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    heading, *rows = finished.stdout.splitlines()
+    assert re.fullmatch(r"digit( +% of \d){10}  picture", heading)
+    for row, digit, path in zip(rows, (3, 7), ("mine.png", "other/mine.png"), strict=True):
+        named, *percent, picture = row.split()
+        assert (int(named), picture) == (digit, path)
+        assert np.argmax([float(value) for value in percent]) == digit
+        assert sum(float(value) for value in percent) == pytest.approx(100, abs=0.06)
+    seen = sorted(path.name for path in (tmp_path / "seen").iterdir())
+    assert seen == ["1-mine.png", "2-mine.png"]
+    with Image.open(tmp_path / "seen" / "2-mine.png") as image:
+        assert (image.mode, image.size) == ("L", (28, 28))
+        prepared = preprocessing.read(tmp_path / "other" / "mine.png")
+        np.testing.assert_array_equal(np.asarray(image), np.round(255 * prepared))
+
+
+def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
+    def place(image: preprocessing.Pixels) -> tuple[int, list[float]]:
+        """Return the longer side of the digit and its centre of mass."""
+        rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
+        centre = [float(image.sum(axis=axis) @ np.arange(28) / image.sum()) for axis in (1, 0)]
+        return int(max(np.ptp(rows), np.ptp(columns))) + 1, centre
+
+    # What is said of MNIST in `preprocessing` is so.
+    for image in dataset.test.images[:1000]:
+        side, centre = place(image)
+        assert side == 20
+        assert np.abs(np.array(centre) - 14).max() <= 0.51
+    correlations = []
+    for image in dataset.test.images[:100]:
+        large = Image.fromarray(np.round(255 * image)).resize((280, 280), Image.Resampling.BOX)
+        strokes = np.pad(np.asarray(large) / 255, ((40, 5), (90, 3))).astype(np.float32)
+        prepared = preprocessing.normalise(strokes)
+        side, centre = place(prepared)
+        assert side == 20
+        assert np.abs(np.array(centre) - 14).max() <= 0.51
+        correlations.append(np.corrcoef(prepared.ravel(), image.ravel())[0, 1])
+    assert np.median(correlations) > 0.95
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(WHITE, BLACK), (BLACK, WHITE), (CLEAR, BLACK)])
+def test_same_image_whatever_the_colours(
+    paper: tuple[int, ...], ink: tuple[int, ...], tmp_path: Path
+) -> None:
+    drawn(5).save(tmp_path / "plain.png")
+    drawn(5, paper, ink).save(tmp_path / "picture.png")
+    np.testing.assert_allclose(
+        preprocessing.read(tmp_path / "picture.png"),
+        preprocessing.read(tmp_path / "plain.png"),
+        atol=0.02,
+    )
+
+
+def test_picture_of_one_pixel(tmp_path: Path) -> None:
+    Image.new("L", (1, 1)).save(tmp_path / "pixel.png")
+    with pytest.raises(PictureError, match="no digit"):
+        preprocessing.read(tmp_path / "pixel.png")
+
+
+def test_shipped_model_is_what_its_readme_says(dataset: data.Dataset) -> None:
+    model = model_files.load(model_files.SHIPPED)
+    assert model_files.SHIPPED.stat().st_size < 1_000_000
+    test = training.evaluate(model, dataset.test)
+    held_out = training.evaluate(model, dataset.validation)
+    readme = model_files.SHIPPED.with_name("README.md").read_text(encoding="utf-8")
+    assert f"{test.percent:.2f} % of MNIST's 10,000 test images" in readme
+    assert f"{held_out.percent:.2f} % of the 5,000" in readme
+
+
+def test_network_of_another_kind_is_refused(tmp_path: Path) -> None:
+    import keras
+
+    path = tmp_path / "other.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(10)]).save(path)
+    with pytest.raises(DataError, match=r"is not a model of this project: it maps \(None, 3\)"):
+        model_files.load(path)

@@ -1,0 +1,207 @@
+import gzip
+import hashlib
+import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lstm_mnist import archives, data
+from lstm_mnist.order import epoch_order, epoch_orders
+from lstm_mnist.system.errors import DataError
+
+SIZES = {"train_size": 55_000, "test_size": 10_000}
+
+
+def read_idx(name: str, header: int) -> NDArray[np.uint8]:
+    return np.frombuffer(
+        gzip.decompress((archives.ARCHIVES / name).read_bytes())[header:], np.uint8
+    )
+
+
+def test_splits_are_those_of_the_archives(dataset: data.Dataset) -> None:
+    pixels = read_idx("train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+    labels = read_idx("train-labels-idx1-ubyte.gz", 8)
+    expected = {
+        "train": (pixels[5_000:], labels[5_000:]),
+        "validation": (pixels[:5_000], labels[:5_000]),
+        "test": (
+            read_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
+            read_idx("t10k-labels-idx1-ubyte.gz", 8),
+        ),
+    }
+    for name, (images, split_labels) in expected.items():
+        split = getattr(dataset, name)
+        assert split.images.dtype == np.float32
+        assert np.array_equal(split.images, images.astype(np.float32) * np.float32(1 / 255))
+        assert np.array_equal(split.labels, split_labels)
+        digest = hashlib.sha256(images.tobytes() + split_labels.tobytes()).hexdigest()
+        assert digest == data.SPLIT_SHA256[name]
+
+
+class NextBatch:
+    """The shuffling of `read_data_sets`, done to the examples themselves."""
+
+    def __init__(self, size: int) -> None:
+        self.examples = np.arange(size)
+        self.position = 0
+        self.fresh = True
+
+    def shuffle(self) -> None:
+        permutation = np.arange(len(self.examples))
+        np.random.shuffle(permutation)
+        self.examples = self.examples[permutation]
+
+    def __call__(self, size: int) -> list[int]:
+        if self.fresh:
+            self.shuffle()
+            self.fresh = False
+        rest = self.examples[self.position : self.position + size]
+        self.position += size
+        if self.position <= len(self.examples):
+            return list(rest)
+        self.shuffle()
+        self.position = size - len(rest)
+        return [*rest, *self.examples[: self.position]]
+
+
+@pytest.mark.parametrize("batch_size", [10, 7])
+def test_order_is_that_of_next_batch(batch_size: int) -> None:
+    np.random.seed(11)
+    train, test = NextBatch(100), NextBatch(30)
+    orders = epoch_orders(11, train_size=100, test_size=30, batch_size=batch_size)
+    for order in itertools.islice(orders, 5):
+        for split, size, indices in (
+            (train, 100, order.train),
+            (train, 100, order.train_evaluation),
+            (test, 30, order.test_evaluation),
+        ):
+            fed = [index for _ in range(size // batch_size) for index in split(batch_size)]
+            assert list(indices) == fed
+
+
+def test_any_epoch_can_be_entered() -> None:
+    orders = epoch_orders(3, **SIZES, batch_size=100)
+    *_, eighth = itertools.islice(orders, 8)
+    for expected, actual in zip(eighth, epoch_order(3, 7, **SIZES, batch_size=100), strict=True):
+        assert np.array_equal(expected, actual)
+
+
+def test_each_pass_feeds_every_example_once() -> None:
+    order = epoch_order(5, 2, **SIZES, batch_size=100)
+    assert np.array_equal(np.sort(order.train), np.arange(55_000))
+    assert np.array_equal(np.sort(order.train_evaluation), np.arange(55_000))
+    assert np.array_equal(np.sort(order.test_evaluation), np.arange(10_000))
+    assert not np.array_equal(order.train, order.train_evaluation)
+
+
+# Preparing starts with the same random state in both processes, which would give TFDS's temporary
+# folders the same name, and any connection raises.
+PREPARE = """
+import random, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        raise RuntimeError(f"connection attempted: {event} {arguments}")
+sys.addaudithook(refuse)
+random.seed(0)
+from lstm_mnist import data
+from lstm_mnist.order import epoch_order, epoch_orders
+print(len(data.load(sys.argv[1]).train.labels))
+"""
+
+
+def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PREPARE, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert output == "55000\n"
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
+
+
+def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "archives"
+    shutil.copytree(archives.ARCHIVES, folder)
+    altered = folder / "t10k-labels-idx1-ubyte.gz"
+    altered.write_bytes(altered.read_bytes()[:-1])
+    monkeypatch.setattr(archives, "ARCHIVES", folder)
+    expected = archives.ARCHIVE_SHA256[altered.name]
+    actual = hashlib.sha256(altered.read_bytes()).hexdigest()
+    with pytest.raises(DataError, match=f"{altered}.*{actual}.*{expected}"):
+        data.load(str(tmp_path / "data"))
+
+
+def copy_of_records(data_dir: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    (copy / data.DECODED).unlink()
+    return copy
+
+
+def test_decoded_copy_can_be_missing(data_dir: Path, tmp_path: Path, dataset: data.Dataset) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    for split, expected in zip(data.load(str(copy)), dataset, strict=True):
+        assert np.array_equal(split.images, expected.images)
+        assert np.array_equal(split.labels, expected.labels)
+    assert (copy / data.DECODED).exists()
+
+
+@pytest.mark.parametrize("position", [None, 20_000_000])
+def test_damaged_decoded_copy_is_reported(
+    data_dir: Path, tmp_path: Path, position: int | None
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    decoded = copy / data.DECODED
+    content = bytearray(decoded.read_bytes())
+    if position is None:
+        del content[len(content) // 2 :]
+    else:
+        content[position] ^= 1
+    decoded.write_bytes(content)
+    with pytest.raises(DataError, match=f"{decoded} is damaged"):
+        data.load(str(copy))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    (record,) = copy.glob("mnist/*/mnist-test.tfrecord*")
+    content = bytearray(record.read_bytes())
+    expected = hashlib.sha256(content).hexdigest()
+    if damage == "truncated":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    record.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(
+        DataError, match=f"{copy}.*{record.name}: SHA-256 {digest}, expected {expected}"
+    ):
+        data.load(str(copy))
+    (copy / archives.RECORDS).unlink()
+    with pytest.raises(DataError, match=f"{digest}, expected one that is not known"):
+        data.load(str(copy))
+
+
+def test_exchanged_dataset_is_reported(data_dir: Path, tmp_path: Path) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    (test,) = copy.glob("mnist/*/mnist-test.tfrecord*")
+    (train,) = copy.glob("mnist/*/mnist-train.tfrecord*")
+    shutil.copy(test, train)
+    with pytest.raises(DataError, match=f"{copy}.*train split"):
+        data.load(str(copy))

@@ -1,0 +1,52 @@
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import pytest
+
+from lstm_mnist import config, networks
+from lstm_mnist.runs import model_files
+from lstm_mnist.system.errors import DataError
+
+
+def test_model_file_executes_no_code(tmp_path: Path) -> None:
+    inputs = keras.Input((28, 28))
+    written = tmp_path / "written"
+    attack = f"lambda x: open({str(written)!r}, 'w') and x"
+    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    outputs = keras.layers.Lambda(eval(attack), output_shape=(10,))(outputs)
+    path = tmp_path / "attack.keras"
+    keras.Model(inputs, outputs).save(path)
+    written.unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"attack\.keras is not a model of this project"):
+        model_files.load(path)
+    # A class that is anything Python can import.
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    content["config.json"] = json.dumps(
+        {"module": "os", "class_name": "system", "config": {"command": f"touch {written}"}}
+    ).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in content.items():
+            archive.writestr(name, part)
+    with pytest.raises(DataError, match=r"attack\.keras is not a model of this project"):
+        model_files.load(path)
+    assert not written.exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "truncated", "other shapes", "missing"])
+def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "best.keras"
+    if kind == "text":
+        path.write_text("no model")
+    elif kind == "truncated":
+        settings = config.Config(units=4, kernel="keras")
+        networks.build(settings).save(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "other shapes":
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    with pytest.raises(DataError, match=r"best\.keras is not a model of this project") as caught:
+        model_files.load(path)
+    assert "\n" not in str(caught.value)

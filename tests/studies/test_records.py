@@ -1,0 +1,117 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstm_mnist import config, data
+from lstm_mnist.results import Epoch, Score
+from lstm_mnist.studies import records
+from lstm_mnist.system.errors import DataError, UsageError
+
+
+def run(
+    seed: int,
+    *test: int,
+    held_out: tuple[int, ...] | None = None,
+    variant: str = "original",
+    **changes: Any,
+) -> records.Record:
+    """A run of one epoch for each number of correct test images."""
+    epochs = tuple(
+        Epoch(
+            number=number,
+            training_loss=0.3,
+            train=Score(54_000, 55_000, 0.2),
+            validation=Score(held, 5_000, 0.1),
+            test=Score(right, 10_000, 0.15),
+        )
+        for number, (right, held) in enumerate(
+            zip(test, held_out or [4_900] * len(test), strict=True), 1
+        )
+    )
+    return records.Record(
+        config=config.variant(variant, seed=seed, epochs=len(test), **changes),
+        epochs=epochs,
+        folder=f"original-seed{seed}",
+        sha256=f"{seed:064x}",
+        seconds=90.0,
+        arithmetic="compiled-1",
+        versions={"tensorflow": "2.21.0"},
+        device={"kind": "CPU", "name": "of the test", "cores": 2},
+        data_sha256=data.SPLIT_SHA256,
+        git=None,
+    )
+
+
+def test_best_is_chosen_by_held_out_images_alone() -> None:
+    chosen = run(0, 9_800, 9_900, 9_700, held_out=(4_950, 4_940, 4_950)).best
+    assert chosen.test.correct == 9_800
+
+
+def test_collapse_is_a_fall_of_two_points() -> None:
+    assert run(0, 9_860, 9_660).collapsed
+    assert not run(0, 9_860, 9_661).collapsed
+    assert not run(0, 9_860, 9_000, 9_800).collapsed
+
+
+def test_study_file_keeps_everything(tmp_path: Path) -> None:
+    runs = [run(0, 9_800, 9_827), run(1, 9_850, 5_000)]
+    records.write(tmp_path / "study.json", runs)
+    assert records.read([tmp_path / "study.json"]) == runs
+
+
+def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text(json.dumps({"runs": []}))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "result.json").write_text("{}")
+    for name, message in (
+        ("none", "none holds no finished run"),
+        ("broken", "broken/result.json is not what a finished run leaves: it lacks best_by_val"),
+        ("file.json", "file.json is not a study file: it lacks epoch_columns"),
+    ):
+        with pytest.raises(DataError, match=message):
+            records.read([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (run(1, 9_800, units=64), "differ in units"),
+        (dataclasses.replace(run(1, 9_800), data_sha256={"train": "x"}), "differ in data"),
+        (dataclasses.replace(run(1, 9_800), arithmetic="keras-1"), "differ in arithmetic"),
+        (run(0, 9_800), "seed 0 is there twice"),
+    ],
+)
+def test_unlike_runs_are_not_pooled(other: records.Record, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        records.pooled([run(0, 9_800), other])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "arithmetic"),
+    [
+        ("keras", "compiled-1"),
+        ("fast", "compiled-1"),
+        ("auto", "earlier"),
+        ("auto", "compiled-0"),
+        ("auto", "compiled-1 "),
+    ],
+)
+def test_arithmetic_that_a_kernel_cannot_come_to(
+    kernel: str, arithmetic: str, tmp_path: Path
+) -> None:
+    forged = dataclasses.replace(run(0, 9_800, kernel=kernel), arithmetic=arithmetic)
+    records.write(tmp_path / "study.json", [forged])
+    with pytest.raises(DataError, match=f"arithmetic '{arithmetic}' is none of kernel {kernel}"):
+        records.read([tmp_path / "study.json"])
+
+
+def test_pooled_by_variant_and_seed() -> None:
+    runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
+    groups = records.pooled(runs)
+    assert {name: [one.config.seed for one in group] for name, group in groups.items()} == {
+        "original": [1, 2],
+        "document": [0],
+    }
