@@ -95,7 +95,11 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
     }
     if not chinese:
         return made
-    return {name: lambda make=make: words.table(make()) for name, make in made.items()}
+    return {name: _in_chinese(make) for name, make in made.items()}
+
+
+def _in_chinese(make: Callable[[], str]) -> Callable[[], str]:
+    return lambda: words.table(make())
 
 
 def _read(path: Path) -> Any:
