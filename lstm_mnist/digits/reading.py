@@ -35,7 +35,7 @@ class Reader:
                 "direction can be followed step by step"
             )
         self.parts = parts
-        self.units = layer.units
+        self.units = layer.cell.units
         self._steps = keras.Model(network.input, layer.input)
         self._cell = layer.cell
 

@@ -18,8 +18,9 @@ SHIPPED = Path(__file__).parents[1] / "model" / "stable.keras"
 
 def write(path: Path, weights: Sequence[NDArray[np.float32]], config: Config) -> None:
     """Write the network that a run's weights make. Raises OutputError."""
+    network = portable(weights, config)
     with files.replacing(path) as temporary:
-        portable(weights, config).save(temporary)
+        network.save(temporary)
 
 
 def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Model:

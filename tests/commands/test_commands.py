@@ -8,12 +8,14 @@ from pathlib import Path
 
 import keras
 import pytest
-from helpers import ROOT, Command, without_tensorflow
+from helpers import ROOT, Command, environment, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
 from lstm_mnist import config, data, training, verification
 from lstm_mnist.__main__ import COMMANDS
+
+Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
@@ -26,11 +28,24 @@ def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: i
     )
 
 
-def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: data.Dataset) -> None:
-    finished = command("--epochs=1", "--seed=1", "--output_dir=out")
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ""
-    folder = tmp_path / "out"
+@pytest.fixture(scope="module")
+def epoch(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The folder of a run of one epoch on all of MNIST, and the process that trained it."""
+    folder = tmp_path_factory.mktemp("epoch")
+    finished = subprocess.run(
+        [sys.executable, "-m", "lstm_mnist", "--epochs=1", "--seed=1", "--output_dir=out"],
+        cwd=folder,
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return folder / "out", finished
+
+
+def test_files_of_a_run(epoch: Trained) -> None:
+    folder, _ = epoch
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.keras",
         "config.json",
@@ -39,14 +54,16 @@ def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: da
         "report.html",
         "result.json",
     ]
-    settings, result, history = results(folder)
+
+
+def test_result_of_a_run(epoch: Trained) -> None:
+    settings, result, history = results(epoch[0])
     assert settings["variant"] == "document"
     assert settings["seed"] == 1
     assert result["config"] == settings
     assert result["data_sha256"] == data.SPLIT_SHA256
     assert result["device"]["kind"] in ("CPU", "GPU")
     assert set(result["versions"]) >= {"python", "tensorflow", "keras", "numpy"}
-
     test = result["final"]["test"]
     assert isinstance(test["correct"], int)
     assert test["total"] == 10_000
@@ -54,20 +71,29 @@ def test_one_epoch_on_all_of_mnist(command: Command, tmp_path: Path, dataset: da
     assert result["best_by_validation"] == result["final"]
     assert [int(row["test_correct"]) for row in history] == [test["correct"]]
 
-    train_percent = result["final"]["train"]["percent"]
+
+def test_what_a_run_prints(epoch: Trained) -> None:
+    folder, finished = epoch
+    final = results(folder)[1]["final"]
     assert (
         "========== Iter 0 ==========\n"
-        f"Train set accuracy: {train_percent} %\n"
-        f"Test set accuracy: {test['percent']} %\n"
+        f"Train set accuracy: {final['train']['percent']} %\n"
+        f"Test set accuracy: {final['test']['percent']} %\n"
     ) in finished.stdout
     table = finished.stdout.split("accuracy %", 1)[1].splitlines()
     assert re.search(r"reported by the document +30 +98\.51 +- +98\.27", table[1])
     for row in table[2:4]:
-        assert row.split()[-1] == f"{test['percent']:.2f}"
+        assert row.split()[-1] == f"{final['test']['percent']:.2f}"
 
-    for name in ("final.keras", "best.keras"):
-        model = keras.saving.load_model(folder / name)
-        assert training.evaluate(model, dataset.test).correct == test["correct"]
+
+@pytest.mark.parametrize("name", ["final.keras", "best.keras"])
+def test_models_of_a_run_score_as_its_result_says(
+    name: str, epoch: Trained, dataset: data.Dataset
+) -> None:
+    folder, _ = epoch
+    model = keras.saving.load_model(folder / name)
+    correct = results(folder)[1]["final"]["test"]["correct"]
+    assert training.evaluate(model, dataset.test).correct == correct
 
 
 def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None:

@@ -9,18 +9,18 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 FOLDER = Path("lstm_mnist", "recurrence")
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """Return a folder with setup.py and the kernel's sources."""
+    """Return a folder with what builds the kernel, and its sources."""
     (tmp_path / FOLDER).mkdir(parents=True)
     kernel = [path for pattern in ("*.cpp", "*.h") for path in (ROOT / FOLDER).glob(pattern)]
     assert kernel
-    for path in [ROOT / "setup.py", *kernel]:
+    for path in [ROOT / "setup.py", ROOT / "MANIFEST.in", *kernel]:
         shutil.copy(path, tmp_path / path.relative_to(ROOT))
     return tmp_path
 

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../lstm_mnist/recurrence/kernel.h"
+#include "../../lstm_mnist/recurrence/kernel.h"
 
 namespace {
 

@@ -12,7 +12,7 @@ import pytest
 
 from lstm_mnist.recurrence import library
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("g++")
 LEVELS = {"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"], "v1": ["-march=x86-64"]}
 RUNNABLE = [
@@ -36,7 +36,7 @@ def build(source: str, output: Path, name: str, *more: str) -> None:
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_kernel_stays_within_its_arrays(name: str, tmp_path: Path) -> None:
     program = tmp_path / "kernel_sizes"
-    build("tests/kernel_sizes.cpp", program, name)
+    build("tests/reproduction/kernel_sizes.cpp", program, name)
     done = subprocess.run([program, "3"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) == len("0123456789abcdef\n")
@@ -53,7 +53,13 @@ def test_operations_stay_within_their_tensors(tmp_path: Path) -> None:
         subprocess.check_output([str(COMPILER), f"-print-file-name={file}"], text=True).strip()
         for file in ("libasan.so", "libubsan.so")
     ]
-    tests = ["tests/test_recurrence.py", "-q", "--numprocesses=0", "-p", "no:cacheprovider"]
+    tests = [
+        "tests/reproduction/test_recurrence.py",
+        "-q",
+        "--numprocesses=0",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *tests],
         cwd=tmp_path,
