@@ -14,6 +14,7 @@ import pytest
 from benchmarks import settings, study
 from lstm_mnist import config
 from lstm_mnist.__main__ import COMMANDS
+from lstm_mnist.studies import statistics
 
 ROOT = study.ROOT
 DOCS = ROOT / "docs"
@@ -174,18 +175,34 @@ def test_command_and_its_flags_are_documented(command: str) -> None:
         assert re.search(rf"--{flag}\b", text), flag
 
 
-def flags(command: str) -> Iterator[str]:
-    """Yield the names of a command's flags, as its help has them."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "lstm_mnist", command, "--help"],
+def output_of(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "lstm_mnist", *arguments],
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     ).stdout
+
+
+def flags(command: str) -> Iterator[str]:
+    """Yield the names of a command's flags, as its help has them."""
+    shown = output_of(command, "--help")
     names = re.findall(r"^  (?:-h,)?--(?:\[no\])?(\w+):", shown, re.MULTILINE)
     assert "help" in names
     yield from names
+
+
+def test_comparison_in_the_results_is_what_compare_prints() -> None:
+    printed = output_of("compare", "--from=lstm_mnist/results/original.json")
+    assert f"```\n{printed.strip()}\n```" in read(DOCS / "results.md")
+
+
+@pytest.mark.parametrize(("runs", "percent"), [(20, "0.07 %"), (5, "3.65 %")])
+def test_false_alarms_in_the_commands_are_those_of_the_study(runs: int, percent: str) -> None:
+    highest = statistics.rate(0, 20).interval.high
+    assert f"{100 * statistics.false_alarm(highest, runs):.2f} %" == percent
+    assert percent in read(DOCS / "commands.md")
 
 
 def test_network_in_the_readme_is_the_one_that_runs() -> None:
