@@ -1,4 +1,4 @@
-"""Render the committed studies into the READMEs and their pictures: `python -m benchmarks.study`.
+"""Render the committed studies into the pages and their pictures: `python -m benchmarks.study`.
 
 `lstm_mnist/results/*.json` are what `compare --save` wrote, `results/*.json` what the modules of
 these names did (`results/comparison.json`: `python -m benchmarks`), and `results/collapse.csv` is
@@ -8,30 +8,40 @@ the `dynamics.csv` of one run of `original`; nothing is measured here.
 import csv
 import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import __main__ as libraries
 from benchmarks import blanks, context, networks, record, step, sweep, time_to_accuracy
+from benchmarks import chinese as words
 from lstm_mnist import config
 from lstm_mnist.studies import plots, records, reference, summary
 from lstm_mnist.system import files
 
-READMES = tuple(Path(__file__).parents[1] / name for name in ("README.md", "README.zh.md"))
-BEGIN = "<!-- Rendered by `python -m benchmarks.study`: {}. -->\n"
-END = "<!-- End of what is rendered. -->\n"
+ROOT = Path(__file__).parents[1]
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+RENDERED = re.compile(
+    r"(<!-- Rendered by `python -m benchmarks\.study`: (\w+)\. -->\n)"
+    r".*?"
+    r"(<!-- End of what is rendered\. -->\n)",
+    re.DOTALL,
+)
+SUMMARISED = ("original", "document", "stable")  # by the README
 STEPS_PER_EPOCH = 550
 
 Groups = dict[str, list[records.Record]]
+Tables = Mapping[str, Callable[[], str]]
 
 
 def main() -> None:
-    """Write the READMEs' tables and the pictures anew."""
+    """Write the pages' tables and the pictures anew."""
     groups = committed()
-    for readme in READMES:
-        text = rendered(readme.read_text(encoding="utf-8"), tables(groups))
-        files.write_text(readme, text)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (anew := rendered(text, tables(groups, chinese=is_chinese(page)))) != text:
+            files.write_text(page, anew)
     finals = {
         name: [run.test_curve for run in runs]
         for name, runs in groups.items()
@@ -60,32 +70,63 @@ def committed() -> Groups:
     return records.pooled(records.read(file for file in files if file.exists()))
 
 
-def rendered(readme: str, tables: Mapping[str, str]) -> str:
-    """Return a README with tables in their places."""
-    for name, table in tables.items():
-        begin = BEGIN.format(name)
-        before, rest = readme.split(begin)
-        _, after = rest.split(END, maxsplit=1)
-        readme = f"{before}{begin}{table}{END}{after}"
-    return readme
+def is_chinese(page: Path) -> bool:
+    """Return whether a page is one of those in Chinese."""
+    return page.name == "README.zh.md" or page.parent.name == "zh"
 
 
-def tables(groups: Groups) -> dict[str, str]:
-    """Return the READMEs' tables by name, in Markdown."""
-    return {
-        "variants": table_of_variants(groups),
-        "networks": table_of_networks(groups),
-        "blanks": blanks.table(records.read([sweep.path_of(blanks.NAME)])),
-        "time_to_accuracy": time_to_accuracy.table(
+def rendered(page: str, tables: Tables) -> str:
+    """Return a page with tables in the places that it has for them."""
+    return RENDERED.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[3]}", page)
+
+
+def tables(groups: Groups, *, chinese: bool) -> Tables:
+    """Return by name what makes the pages' tables, in Markdown, once their data is there."""
+    made = {
+        "summary": lambda: table_of_summary(groups),
+        "variants": lambda: table_of_variants(groups),
+        "networks": lambda: table_of_networks(groups),
+        "blanks": lambda: blanks.table(records.read([sweep.path_of(blanks.NAME)])),
+        "time_to_accuracy": lambda: time_to_accuracy.table(
             time_to_accuracy.outcomes_of(_read(time_to_accuracy.PATH)["runs"])
         ),
-        "comparison": libraries.table(libraries.from_dict(_read(libraries.PATH))),
-        "step": step.table(_read(step.PATH)["milliseconds"]),
+        "comparison": lambda: libraries.table(libraries.from_dict(_read(libraries.PATH))),
+        "step": lambda: step.table(_read(step.PATH)["milliseconds"]),
     }
+    if not chinese:
+        return made
+    return {name: _in_chinese(make) for name, make in made.items()}
+
+
+def _in_chinese(make: Callable[[], str]) -> Callable[[], str]:
+    return lambda: words.table(make())
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def table_of_summary(groups: Groups) -> str:
+    """Return the table of the README: what came out."""
+    recorded = summary.summarise_recorded()
+    rows = {f"recorded original, {recorded.count}": recorded}
+    for name in SUMMARISED:
+        group = summary.summarise(name, groups[name])
+        rows[f"`{name}`, {group.count}"] = group
+    lines = [
+        "| runs | at the end: median (range) | highest on the way "
+        f"| end at {reference.REPORTED_TEST} or above | collapsed |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for label, group in rows.items():
+        finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
+        lines.append(
+            f"| {label} | {finals.median:.2f} ({finals.minimum:.2f} to {finals.maximum:.2f}) "
+            f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
+            f"| {group.reached['test'].count} of {group.count} "
+            f"| {group.collapses.count} of {group.count} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def table_of_variants(groups: Groups) -> str:

@@ -179,7 +179,7 @@ def table(outcomes: Outcomes) -> str:
     for entry in ENTRIES:
         name = f"| {contenders.LABELS[entry[0]]} | `{entry[1]}` "
         if not (runs := _measured(outcomes, *entry)):
-            lines.append(f"{name}| none of 1 to {MAX_EPOCHS} | | | | |")
+            lines.append(f"{name}| none up to {MAX_EPOCHS} | | | | |")
             continue
         seconds, accuracies = zip(*runs.values(), strict=True)
         ratio = median(above / below for above, below in zip(ours, seconds, strict=True))

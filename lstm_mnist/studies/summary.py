@@ -48,7 +48,10 @@ def summarise(name: str, runs: Sequence[Record]) -> Summary:
             "highest on test": statistics.summarise([max(curve) for curve in curves]),
         },
         collapses=_collapses(curves),
-        reached={split: _reached(split, runs) for split in reference.REPORTED},
+        reached={
+            split: _reached(split, [run.final.scores[split].percent for run in runs])
+            for split in reference.REPORTED
+        },
         against=against,
         verdict=statistics.verdict(against, curves, recorded) if against else statistics.ONE_RUN,
     )
@@ -57,14 +60,15 @@ def summarise(name: str, runs: Sequence[Record]) -> Summary:
 def summarise_recorded() -> Summary:
     """Summarise the recorded runs of the original, for which no images were held out."""
     curves = reference.recorded_test_curves()
+    finals = [curve[-1] for curve in curves]
     return Summary(
         name="recorded original",
         accuracies={
-            "final": statistics.summarise([curve[-1] for curve in curves]),
+            "final": statistics.summarise(finals),
             "highest on test": statistics.summarise([max(curve) for curve in curves]),
         },
         collapses=_collapses(curves),
-        reached={},
+        reached={"test": _reached("test", finals)},
         against=None,
         verdict=None,
     )
@@ -74,9 +78,8 @@ def _collapses(curves: Sequence[Sequence[float]]) -> statistics.Rate:
     return statistics.rate(sum(map(reference.collapsed, curves)), len(curves))
 
 
-def _reached(split: str, runs: Sequence[Record]) -> Reached:
+def _reached(split: str, finals: Sequence[float]) -> Reached:
     reported = reference.REPORTED[split]
-    finals = [run.final.scores[split].percent for run in runs]
     return Reached(
         reported=reported,
         interval=statistics.wilson(reported, TOTALS[split]),

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from lstm_mnist import networks, training
 
-PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
+_DOCS = Path(__file__).parents[2] / "docs"
+PAGES = (_DOCS / "verification.md", _DOCS / "zh" / "verification.md")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,4 +291,5 @@ def rendered(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,9 +1,10 @@
 """Every fault of `mutations` is found by `verify`, by the quantity that is named there."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from mutations import MUTATIONS, PAGE, Mutation, rendered
+from mutations import MUTATIONS, PAGES, Mutation, rendered
 
 from lstm_mnist import data, recording, tensorflow1, verification
 
@@ -38,8 +39,9 @@ def test_fault_is_found_in_the_run(
     assert first_out_of_bounds(mutation, dataset) == mutation.found_by
 
 
-def test_page_tells_of_every_fault() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_page_tells_of_every_fault(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     assert rendered(text) == text
     for mutation in MUTATIONS:
         assert f"| {mutation.fault} | {mutation.found_by} |" in text
