@@ -18,7 +18,7 @@ ORDER = (
     ("training", "tensorflow1"),
     ("verification", "runs", "digits"),
     ("studies",),
-    ("commands",),
+    ("commands", "api"),
     ("__main__",),
 )
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

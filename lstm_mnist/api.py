@@ -1,0 +1,114 @@
+"""The calls with which a notebook or a test trains, evaluates, verifies and gates.
+
+All of them, and the types that they take and return, can be imported from `lstm_mnist` itself.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_mnist.config import Config as Config
+from lstm_mnist.config import variant as variant
+from lstm_mnist.recurrence import library
+from lstm_mnist.results import Run as Run
+from lstm_mnist.results import Score as Score
+from lstm_mnist.studies.gate import Gate as Gate
+from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UserError as UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lstm_mnist.data import Dataset, Split
+    from lstm_mnist.recording import Check
+    from lstm_mnist.studies.records import Record
+
+
+def start(device: str = "auto", kernel: str = "auto") -> dict[str, Any]:
+    """Start TensorFlow as the program does, and return what it runs on.
+
+    To be called once, before anything else imports TensorFlow. `device` is "auto", "cpu" or "gpu",
+    `kernel` "auto", "compiled" or "keras"; a Config's kernel must be the same. Raises UserError
+    where the machine lacks what is asked for.
+    """
+    return runtime.start(device, library.choose(kernel))
+
+
+def load(data_dir: str | None = None) -> "Dataset":
+    """Return MNIST's three splits, as `read_data_sets` made them; no connection is attempted.
+
+    `data_dir` is TFDS's (None: its default place). Raises UserError.
+    """
+    from lstm_mnist import data
+
+    return data.load(data_dir)
+
+
+def build(config: Config) -> "keras.Model":
+    """Return a new network: images [B, 28, 28] in, logits [B, 10] out, both float32."""
+    from lstm_mnist import networks
+
+    return networks.build(config)
+
+
+def train(config: Config, dataset: "Dataset") -> tuple[Run, "keras.Model"]:
+    """Train a new network and return what every epoch yielded, and the network after the last one.
+
+    Raises UserError where a loss or a weight is not finite.
+    """
+    from lstm_mnist import training
+
+    return training.run(config, dataset)
+
+
+def evaluate(model: "keras.Model", split: "Split") -> Score:
+    """Return how many of a split's images a network gets right, and its mean loss in nats."""
+    from lstm_mnist import training
+
+    return training.evaluate(model, split)
+
+
+def predict(model: "keras.Model", images: "NDArray[Any]") -> "NDArray[np.float32]":
+    """Return a network's logits [N, 10] for images [N, 28, 28].
+
+    Images are float32 from 0 to 1, or uint8 from 0 to 255.
+    """
+    from lstm_mnist import training
+
+    return training.predict(model, images)
+
+
+def load_model(path: Path) -> "keras.Model":
+    """Return the network of a run's `final.keras` or `best.keras`. Raises UserError."""
+    from lstm_mnist.runs import model_files
+
+    return model_files.load(path)
+
+
+def verify(
+    dataset: "Dataset", trace: Path | None = None, *, kernel: str = "auto"
+) -> Iterator["Check"]:
+    """Replay a recording of the original and yield one Check per quantity, some of which take long.
+
+    `trace` is an NPZ file, its JSON file beside it (None: the one that is part of the package).
+    Every Check must have `passed`. Raises UserError.
+    """
+    from lstm_mnist import recording, verification
+
+    settings = dataclasses.replace(verification.ORIGINAL, kernel=kernel)
+    return verification.checks(
+        recording.load_trace(trace or recording.SHIPPED_TRACE), dataset, settings
+    )
+
+
+def read(*paths: Path) -> "list[Record]":
+    """Return finished runs from their folders, from folders of them, or from study files.
+
+    What is incomplete, not finite or contradicts itself is not read. Raises UserError.
+    """
+    from lstm_mnist.studies import records
+
+    return records.read(paths)
