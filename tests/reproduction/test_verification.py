@@ -21,7 +21,14 @@ SEED_3 = Path(__file__).parent / "traces" / "trace_seed_3.npz"
 
 
 @pytest.mark.parametrize("kernel", config.KERNELS)
-@pytest.mark.parametrize("path", [recording.SHIPPED_TRACE, SEED_3], ids=["shipped", "seed 3"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        # `verify` replays it by default, as the test of that command does.
+        pytest.param(recording.SHIPPED_TRACE, marks=pytest.mark.slow, id="shipped"),
+        pytest.param(SEED_3, id="seed 3"),
+    ],
+)
 def test_recorded_traces_are_reproduced(dataset: data.Dataset, path: Path, kernel: str) -> None:
     settings = dataclasses.replace(verification.ORIGINAL, kernel=kernel)
     trace = recording.load_trace(path)

@@ -484,7 +484,7 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
     sound = command("check", "run", "--evaluate", REACHED)
     assert (sound.returncode, sound.stderr) == (0, "")
     # Files that agree with each other deceive who looks at them alone.
-    true = records.read_folder(folder / "run").final.test
+    true = records.read_folder(folder / "run").final.test.correct
     counted("test", 9_900)(folder)
     assert without_tensorflow(folder, "check", "run", "--min_test_accuracy=99").returncode == 0
     finished = command("check", "run", "--evaluate", "--min_test_accuracy=99")
