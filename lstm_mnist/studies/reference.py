@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
 
+DOCUMENT = (
+    "https://github.com/LiuinStein/BlogPost/blob/72e9c856d15f367852ca3b5be994337ae2ff88ed/"
+    "anthologies/ml/tensorflow/%E5%BE%AA%E7%8E%AF%E7%A5%9E%E7%BB%8F%E7%BD%91%E7%BB%9C.md"
+)
 # The document's closing sentence: accuracies after its 30 iterations, in percent, "about".
 REPORTED_EPOCHS = 30
 REPORTED_TRAIN = 98.51
