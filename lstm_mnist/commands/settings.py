@@ -25,10 +25,11 @@ def define(name: str) -> flags.FlagHolder[Any]:
     if field.type is int:
         maximum = None if math.isinf(setting.maximum) else int(setting.maximum)
         return flags.DEFINE_integer(name, default, text, int(setting.minimum), maximum)
-    if setting.minimum == config.POSITIVE:
-        positive = flags.DEFINE_float(name, default, text)
-        flags.register_validator(
-            name, lambda value: math.isfinite(value) and value > 0, "must be a number above 0"
-        )
-        return positive
-    return flags.DEFINE_float(name, default, text, setting.minimum)
+    flag = flags.DEFINE_float(name, default, text)
+    least = "above 0" if setting.minimum == config.POSITIVE else f"of {setting.minimum:g} or more"
+    flags.register_validator(
+        name,
+        lambda value: value is None or (math.isfinite(value) and value >= setting.minimum),
+        f"must be a number {least}",
+    )
+    return flag

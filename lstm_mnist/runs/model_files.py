@@ -39,6 +39,8 @@ def load(path: Path) -> keras.Model:
         raise _not_ours(path, str(error)) from error
     if shapes != ((None, STEPS, networks.FEATURES), (None, networks.CLASSES)):
         raise _not_ours(path, f"it maps {shapes[0]} to {shapes[1]}")
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise _not_ours(path, "a weight is not finite")
     return model
 
 

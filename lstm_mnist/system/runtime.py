@@ -31,6 +31,7 @@ def start(device: str, kernel: str) -> dict[str, Any]:
     machines. Raises UsageError for "gpu" where there is none.
     """
     _keep_freed_memory()
+    _ignore_keras_settings()
     if kernel == "compiled":
         # oneDNN's order of sums depends on the processor: leave it nothing but matrix products, and
         # those as on any processor with AVX2.
@@ -96,6 +97,14 @@ def _keep_freed_memory() -> None:
     top_pad = -2  # M_TOP_PAD in glibc's malloc.h
     with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(top_pad, 256 * 2**20)
+
+
+def _ignore_keras_settings() -> None:
+    """Keep a user's keras.json and environment from changing what a run computes."""
+    # There Keras finds no keras.json, which could ask for another backend, or for float64.
+    os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
+    for limit in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
+        os.environ.pop(limit, None)
 
 
 def _cpu_name() -> str:

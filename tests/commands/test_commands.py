@@ -14,6 +14,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from lstm_mnist import config, data, recording, training
 from lstm_mnist.__main__ import COMMANDS
+from lstm_mnist.studies import records
 
 Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -94,6 +95,29 @@ def test_models_of_a_run_score_as_its_result_says(
     model = keras.saving.load_model(folder / name)
     correct = results(folder)[1]["final"]["test"]["correct"]
     assert training.evaluate(model, dataset.test).correct == correct
+
+
+def test_settings_of_keras_change_nothing(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("--units=4", "--batch_size=5000", "--epochs=1")
+    assert command(*small, "--output_dir=plain").returncode == 0
+    settings = {
+        "floatx": "float64",
+        "backend": "jax",
+        "epsilon": 0.1,
+        "image_data_format": "channels_first",
+    }
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "0")
+    monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")
+    finished = command(*small, "--output_dir=set")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    plain, other = (records.read_folder(tmp_path / name).final for name in ("plain", "set"))
+    assert plain.training_loss == other.training_loss
+    assert plain.scores == other.scores
 
 
 def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None:
@@ -299,7 +323,9 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
         (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),
         (["--schedule=linear"], 2, "--schedule=linear"),
-        (["--epsilon=-1"], 2, "--epsilon=-1"),
+        (["--epsilon=-1"], 2, "--epsilon=-1.0: must be a number of 0 or more"),
+        (["--epsilon=nan"], 2, "--epsilon=nan"),
+        (["--epsilon=inf"], 2, "--epsilon=inf"),
         (["--gate=median"], 2, "--gate=median"),
         (["--min_test_accuracy=101"], 2, "--min_test_accuracy=101"),
         (["compare"], 2, "compare needs either --runs=N or --from=DIR"),

@@ -35,7 +35,7 @@ def test_model_file_executes_no_code(tmp_path: Path) -> None:
     assert not written.exists()
 
 
-@pytest.mark.parametrize("kind", ["text", "truncated", "other shapes", "missing"])
+@pytest.mark.parametrize("kind", ["text", "truncated", "other shapes", "not finite", "missing"])
 def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "best.keras"
     if kind == "text":
@@ -45,6 +45,10 @@ def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> No
         networks.build(settings).save(path)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
+    elif kind == "not finite":
+        model = networks.build(config.Config(units=4, kernel="keras"))
+        model.weights[-1].assign([float("nan"), *range(9)])
+        model.save(path)
     elif kind == "other shapes":
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
     with pytest.raises(DataError, match=r"best\.keras is not a model of this project") as caught:
