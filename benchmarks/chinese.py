@@ -40,7 +40,6 @@ WORDS = {
     "at PyTorch's rate": "按 PyTorch 的速率",
     "recipe": "配方",
     "epochs": "epoch 数",
-    "none up to 6": "6 以内没有",
     "reached": "达到",
     "seconds: median (range)": "秒：中位数（范围）",
     "test accuracy %": "测试准确率 %",
