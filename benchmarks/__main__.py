@@ -117,7 +117,7 @@ def table(measured: Measured) -> str:
             f"| {contenders.LABELS[entry.contender]} | {entry.gate} "
             f"| {median(epoch.fit_seconds for epoch in epochs):.2f} "
             f"| {median(epoch.evaluate_seconds for epoch in epochs):.2f} "
-            f"| {_spread(seconds)} | {_spread(_ratios(ours, seconds))} "
+            f"| {record.spread(seconds)} | {record.spread(_ratios(ours, seconds))} "
             f"| {sum(work) / median(seconds):.0f} "
             f"| {median(_ratios(seconds, floors)):.2f} |"
         )
@@ -126,7 +126,7 @@ def table(measured: Measured) -> str:
     rows.append(
         f"| floor: products alone, at {fastest}'s rate | "
         f"| {work.fit / rate:.2f} | {work.evaluate / rate:.2f} "
-        f"| {_spread(floors)} | {_spread(_ratios(ours, floors))} | {rate:.0f} | 1 |"
+        f"| {record.spread(floors)} | {record.spread(_ratios(ours, floors))} | {rate:.0f} | 1 |"
     )
     return "\n".join(rows) + "\n"
 
@@ -158,10 +158,6 @@ def _seconds(epochs: Sequence[contenders.Epoch]) -> list[float]:
 
 def _ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import datetime
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lstm_mnist.system import runtime
@@ -22,6 +24,14 @@ def circumstances(machine: dict[str, Any]) -> dict[str, Any]:
         },
         "git": runtime.git_state(),
     }
+
+
+def spread(values: Sequence[float], *, digits: int = 2) -> str:
+    """Return the median of values, and their range in parentheses."""
+    middle, least, most = (
+        f"{value:.{digits}f}" for value in (median(values), min(values), max(values))
+    )
+    return f"{middle} ({least}..{most})"
 
 
 def save(figure: Any, path: Path) -> None:

@@ -8,7 +8,6 @@ turns.
 import functools
 import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 from benchmarks import floor, record
@@ -44,7 +43,7 @@ def table(milliseconds: dict[str, list[float]]) -> str:
     """Return the stages in Markdown."""
     lines = ["| stage | ms (median, range) |", "|---|--:|"]
     for name, values in milliseconds.items():
-        lines.append(f"| {name} | {median(values):.2f} ({min(values):.2f}..{max(values):.2f}) |")
+        lines.append(f"| {name} | {record.spread(values)} |")
     return "\n".join(lines) + "\n"
 
 

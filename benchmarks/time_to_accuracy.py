@@ -21,7 +21,6 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks import contenders, record
-from benchmarks.contenders.__main__ import pack
 from benchmarks.processes import machine
 from lstm_mnist import config, data
 from lstm_mnist.runs import run_folder
@@ -110,8 +109,9 @@ class Runner:
 
     def __init__(self, folder: Path, dataset: data.Dataset) -> None:
         self._folder = folder
-        pack(folder / f"{TEST}.npz", dataset)
-        pack(folder / f"{HELD_OUT}.npz", dataset._replace(test=dataset.validation))
+        held_out = dataset._replace(test=dataset.validation)
+        for images, scored in ((TEST, dataset), (HELD_OUT, held_out)):
+            data.write_decoded(folder / f"{images}.npz", scored._asdict())
 
     def run(self, task: Task) -> Outcome:
         """Run a task and return its outcome."""
@@ -181,7 +181,7 @@ def table(outcomes: Outcomes) -> str:
         lines.append(
             f"| {contenders.LABELS[entry[0]]} | `{entry[1]}` | {epochs} "
             f"| {sum(run.reached for run in runs.values())} of {len(runs)} "
-            f"| {median(seconds):.1f} ({min(seconds):.1f}..{max(seconds):.1f}) | {ratio:.2f} "
+            f"| {record.spread(seconds, digits=1)} | {ratio:.2f} "
             f"| {min(accuracies):.2f}..{max(accuracies):.2f} |"
         )
     return "\n".join(lines) + "\n"

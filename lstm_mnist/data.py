@@ -56,13 +56,13 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
     builder = archives.prepared(data_dir, progress=progress)
     decoded = builder.data_path.parents[1] / DECODED
     if decoded.exists():
-        splits = _read_decoded(decoded)
+        splits = read_decoded(decoded)
         _check(splits, decoded)
     else:
         splits = _read_prepared(builder)
         _check(splits, builder.data_path)
         with contextlib.suppress(OutputError):  # only faster; a read-only folder does without
-            _write_decoded(decoded, splits)
+            write_decoded(decoded, splits)
     return Dataset(**splits)
 
 
@@ -92,7 +92,8 @@ def _read_prepared(builder: Any) -> dict[str, Split]:
     }
 
 
-def _read_decoded(path: Path) -> dict[str, Split]:
+def read_decoded(path: Path) -> dict[str, Split]:
+    """Read what `write_decoded` wrote, unchecked. Raises DataError."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {
@@ -103,7 +104,8 @@ def _read_decoded(path: Path) -> dict[str, Split]:
         raise archives.damaged(path, str(error)) from error
 
 
-def _write_decoded(path: Path, splits: dict[str, Split]) -> None:
+def write_decoded(path: Path, splits: dict[str, Split]) -> None:
+    """Write splits by their names as one file that NumPy reads. Raises OutputError."""
     arrays = {
         f"{name}_{field}": array
         for name, split in splits.items()

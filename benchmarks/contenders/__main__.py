@@ -1,18 +1,16 @@
 """A whole run of a contender: `python -m benchmarks.contenders NAME CONFIG DATASET`.
 
-CONFIG is a Config as JSON, DATASET what `pack` wrote. The accuracy over the test images after the
-last epoch is printed.
+CONFIG is a Config as JSON, DATASET what `data.write_decoded` wrote. The accuracy over the test
+images after the last epoch is printed.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import contenders
+from lstm_mnist import data
 from lstm_mnist.config import Config
-from lstm_mnist.data import Dataset, Split
 
 
 def main() -> None:
@@ -24,21 +22,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     config = Config(**arguments.config)
-    contenders.start(arguments.name, config, unpack(arguments.dataset))
+    dataset = data.Dataset(**data.read_decoded(arguments.dataset))
+    contenders.start(arguments.name, config, dataset)
     epochs = [contenders.epoch() for _ in range(config.epochs)]
     print(epochs[-1].test_accuracy)
-
-
-def pack(path: Path, dataset: Dataset) -> None:
-    """Write a dataset as one file, which any contender reads in a moment."""
-    np.savez(path, *(array for split in dataset for array in split))
-
-
-def unpack(path: Path) -> Dataset:
-    """Read what `pack` wrote."""
-    with np.load(path) as arrays:
-        values = iter([arrays[name] for name in arrays.files])
-    return Dataset(*(Split(next(values), next(values)) for _ in Dataset._fields))
 
 
 if __name__ == "__main__":
