@@ -3,6 +3,8 @@
 #ifndef LSTM_MNIST_THREADS_H_
 #define LSTM_MNIST_THREADS_H_
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -55,7 +57,7 @@ class Pool {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       for (; workers_ < threads - 1; ++workers_)
-        std::thread(&Pool::work, this, workers_ + 1, round_).detach();
+        std::thread(&Pool::work, this, workers_ + 1, round_.load()).detach();
       body_ = &body;
       threads_ = threads;
       unfinished_ = workers_;
@@ -63,8 +65,7 @@ class Pool {
     }
     begin_.notify_all();
     call(body, 0);
-    std::unique_lock<std::mutex> lock(mutex_);
-    end_.wait(lock, [this] { return unfinished_ == 0; });
+    wait(end_, [this] { return unfinished_ == 0; });
   }
 
   // Return the buffers `first` to `first + count` - 1, of at least so many floats each, whose
@@ -90,24 +91,34 @@ class Pool {
   }
 
   void work(int thread, long round) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-      begin_.wait(lock, [&] { return round_ != round; });
-      round = round_;
-      if (thread < threads_) {
-        lock.unlock();
-        call(*body_, thread);
-        lock.lock();
-      }
-      if (--unfinished_ == 0) end_.notify_one();
+    for (;; ++round) {
+      wait(begin_, [&] { return round_ != round; });
+      if (thread < threads_) call(*body_, thread);
+      if (--unfinished_) continue;
+      const std::lock_guard<std::mutex> lock(mutex_);  // or the caller could miss the news
+      end_.notify_one();
     }
+  }
+
+  // Wait awake at first: a thread that sleeps is woken late, and a step is short.
+  template <class Ready>
+  void wait(std::condition_variable& news, Ready ready) {
+    constexpr auto AWAKE = std::chrono::microseconds(200);
+    const auto until = std::chrono::steady_clock::now() + AWAKE;
+    while (std::chrono::steady_clock::now() < until) {
+      if (ready()) return;
+      std::this_thread::yield();
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    news.wait(lock, ready);
   }
 
   std::mutex mutex_;
   std::condition_variable begin_, end_;
   const std::function<void(int)>* body_ = nullptr;
-  int workers_ = 0, threads_ = 0, unfinished_ = 0;
-  long round_ = 0;
+  int workers_ = 0, threads_ = 0;
+  std::atomic<int> unfinished_{0};
+  std::atomic<long> round_{0};
   std::vector<std::vector<float>> memory_;
 };
 

@@ -51,8 +51,9 @@ def start(device: str, kernel: str) -> dict[str, Any]:
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
         if kernel == "compiled" and not gpus:
-            # An operation of one thread sums in the same order on any number of cores.
-            tf.config.threading.set_inter_op_parallelism_threads(cores())
+            # An operation of one thread sums in the same order on any number of cores, and a
+            # second thread that looks for operations takes a core from the kernel's.
+            tf.config.threading.set_inter_op_parallelism_threads(1)
             tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.list_logical_devices()  # initialises the devices while native code is quiet
     return {
