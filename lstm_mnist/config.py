@@ -32,7 +32,9 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    later: bool = False  # files of the first studies lack it; their runs had the default
+    # Which generation of settings it came with: files that are older lack it, and their runs had the
+    # default.
+    generation: int = 0
 
 
 def _setting(default: Any, source: str, text: str, **known: Any) -> Any:
@@ -54,11 +56,11 @@ class Config:
     scan: str = _setting("rows", SCRIPT, "Time step.", choices=SCANS)
     # The document's other networks, its sections 0x01 to 0x03: a simple RNN in place of the LSTM, a
     # second recurrence from the last row to the first, and recurrences on top of each other.
-    cell: str = _setting("lstm", SCRIPT, "Simple RNN or LSTM.", choices=CELLS, later=True)
+    cell: str = _setting("lstm", SCRIPT, "Simple RNN or LSTM.", choices=CELLS, generation=1)
     bidirectional: bool = _setting(
-        False, SCRIPT, "Read the time steps in both directions.", later=True
+        False, SCRIPT, "Read the time steps in both directions.", generation=1
     )
-    layers: int = _setting(1, SCRIPT, "Layers on top of each other.", minimum=1, later=True)
+    layers: int = _setting(1, SCRIPT, "Layers on top of each other.", minimum=1, generation=1)
     # The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
     context: int = _setting(
         STEPS,
@@ -66,10 +68,10 @@ class Config:
         "Time steps that the network sees, the last ones.",
         minimum=1,
         maximum=STEPS,
-        later=True,
+        generation=1,
     )
     blanks: int = _setting(
-        0, OURS, "Blank time steps that follow the image.", minimum=0, later=True
+        0, OURS, "Blank time steps that follow the image.", minimum=0, generation=1
     )
     units: int = _setting(100, SCRIPT, "Size of each layer's states.", minimum=1)
     # The script calls them iterations.
@@ -86,6 +88,13 @@ class Config:
     )
     # Keras 3 has 1e-7.
     epsilon: float = _setting(1e-8, "TensorFlow 1's AdamOptimizer", "Adam's epsilon.", minimum=0)
+    clip_norm: float = _setting(
+        0.0,
+        SCRIPT,
+        "Largest norm of all gradients together, which are scaled down to it; 0: as they are.",
+        minimum=0,
+        generation=2,
+    )
     kernel: str = _setting(
         "auto",
         OURS,
@@ -149,14 +158,19 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # One change in what ran.
     "original_hidden": {"recurrent_activation": "hard_sigmoid", "readout": "hidden"},
     "original_epsilon": {"recurrent_activation": "hard_sigmoid", "epsilon": 1e-7},
-    # Two changes in what ran: sigmoid gates, and a learning rate that falls.
+    "original_cosine": {"recurrent_activation": "hard_sigmoid", "schedule": "cosine"},
+    "original_clipped": {"recurrent_activation": "hard_sigmoid", "clip_norm": 1.0},
+    # Two changes in what ran: sigmoid gates, and a learning rate that falls or clipped gradients.
     "stable": {"schedule": "cosine"},
+    "document_clipped": {"clip_norm": 1.0},
 }
 VARIANTS_HELP = (
     "original: what the script does under TensorFlow 1.15 (cell, hard_sigmoid, rows); "
     "document: the same with sigmoid gates; prose: what its text says (hidden, sigmoid, columns); "
-    "original_hidden, original_epsilon: original with that one change (hidden; epsilon 1e-7); "
-    "stable: document with a learning rate that falls to 0 (cosine)."
+    "original_hidden, original_epsilon, original_cosine, original_clipped: original with that one "
+    "change (hidden; epsilon 1e-7; a learning rate that falls to 0; gradients clipped to a norm of "
+    "1); stable: document with a learning rate that falls to 0; document_clipped: document with "
+    "gradients clipped to a norm of 1."
 )
 # What a named network is, of those with one or two layers.
 NETWORKS: Mapping[str, Mapping[str, Any]] = {

@@ -184,7 +184,9 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
             config.learning_rate, decay_steps=config.epochs * steps
         )
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate, epsilon=config.epsilon),
+        optimizer=keras.optimizers.Adam(
+            learning_rate, epsilon=config.epsilon, global_clipnorm=config.clip_norm or None
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # A divisor: Keras would take the steps beyond the epoch's end from the next epoch.
         steps_per_execution=math.gcd(steps, MAX_STEPS_PER_EXECUTION),

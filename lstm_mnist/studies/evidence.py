@@ -16,6 +16,12 @@ from lstm_mnist import config
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.runs import run_folder
 
+
+def _since(generation: int) -> tuple[str, ...]:
+    known = config.SETTINGS.items()
+    return tuple(name for name, setting in known if setting.generation == generation)
+
+
 # The shapes of files, in the notation of `_conform`.
 _SCORE = {"correct": int, "total": int, "loss": float, "percent": float}
 _EPOCH = {
@@ -52,7 +58,8 @@ _RUN = {
 }
 _STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
-_LATER = ("network", *(name for name, setting in config.SETTINGS.items() if setting.later))
+# What files lack that are older than a generation of settings, the newest first.
+_LATER = (_since(2), ("network", *_since(1)))
 # The arithmetics that each kernel can have. "fast" was an earlier kernel, compiled by XLA.
 _KERNELS = {
     "auto": config.KERNELS,
@@ -138,8 +145,9 @@ def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
 def _settings(value: Any) -> dict[str, Any]:
     """Return a run's settings, checked, with those that old files lack."""
     defaults = Config().as_dict()
-    if isinstance(value, dict) and value.keys().isdisjoint(_LATER):
-        value = {**{key: defaults[key] for key in _LATER}, **value}
+    for later in _LATER:
+        if isinstance(value, dict) and value.keys().isdisjoint(later):
+            value = {**{name: defaults[name] for name in later}, **value}
     _conform(value, _SETTINGS, "config")
     for name, setting in config.SETTINGS.items():
         choices = tuple(_KERNELS) if name == "kernel" else setting.choices
@@ -148,6 +156,8 @@ def _settings(value: Any) -> dict[str, Any]:
         if not choices and not setting.minimum <= value[name] <= setting.maximum:
             raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
     known = Config.from_dict(value).as_dict()
+    if value["variant"] == "custom":  # it may have got a name since
+        value = {**value, "variant": known["variant"]}
     if known != value:
         raise ValueError(
             f"config: these are not the settings of variant {value['variant']} and network "

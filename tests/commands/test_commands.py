@@ -157,6 +157,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "learning_rate": 0.1,
         "schedule": "constant",
         "epsilon": 1e-8,
+        "clip_norm": 0.0,
         "kernel": "keras",
         "seed": 0,
     }

@@ -96,7 +96,23 @@ def test_default_is_the_document_variant() -> None:
 def test_a_part_of_its_own_makes_a_variant_custom() -> None:
     assert config.variant("original", recurrent_activation="sigmoid").variant == "document"
     assert config.variant("original", readout="hidden").variant == "original_hidden"
+    assert config.variant("document", clip_norm=1.0).variant == "document_clipped"
     assert config.variant("original", scan="columns").variant == "custom"
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("original_hidden", {"readout": "hidden"}),
+        ("original_epsilon", {"epsilon": 1e-7}),
+        ("original_cosine", {"schedule": "cosine"}),
+        ("original_clipped", {"clip_norm": 1.0}),
+        ("document", {"recurrent_activation": "sigmoid"}),
+    ],
+)
+def test_one_change_in_what_ran(name: str, changed: dict[str, Any]) -> None:
+    original, other = config.variant("original"), config.variant(name)
+    assert {setting: getattr(other, setting) for setting in original.differences(other)} == changed
 
 
 @pytest.mark.parametrize(("name", "kernel"), itertools.product(config.VARIANTS, config.KERNELS))

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from lstm_mnist import config, data, networks, training
+from lstm_mnist import config, data, networks, tensorflow1, training
 from lstm_mnist.order import epoch_order
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
 from lstm_mnist.system.errors import DivergedError
@@ -215,3 +216,19 @@ def test_score_counts_and_averages() -> None:
     assert (score.correct, score.total) == (2, 3)
     assert score.percent == pytest.approx(200 / 3)
     assert score.loss == pytest.approx(-np.mean(np.log([0.7, 0.6, 0.2])), rel=1e-6)
+
+
+def test_all_gradients_together_are_clipped_before_adam() -> None:
+    settings = config.Config(units=4, clip_norm=1.0)
+    model = training.compiled(networks.build(settings), settings)
+    random = np.random.default_rng(0)
+    gradients = [random.normal(size=weight.shape) for weight in model.trainable_variables]
+    expected = tensorflow1.Adam(model.get_weights(), 0)
+    # Adam by itself hardly minds the scale of gradients, unless it changes between two steps.
+    for norm, clipped in ((5.0, 1.0), (0.5, 0.5), (30.0, 1.0)):
+        length = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
+        steep = [(norm / length * gradient).astype(np.float32) for gradient in gradients]
+        model.optimizer.apply([tf.constant(gradient) for gradient in steep])
+        expected.step([clipped / norm * gradient for gradient in steep])
+    for ours, theirs in zip(model.get_weights(), expected.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)

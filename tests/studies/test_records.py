@@ -115,3 +115,31 @@ def test_pooled_by_variant_and_seed() -> None:
         "original": [1, 2],
         "document": [0],
     }
+
+
+def test_files_of_earlier_settings_are_read_as_before(tmp_path: Path) -> None:
+    """A file lacks the settings that came after it, and calls custom what had no name yet."""
+    named = [run(0, 9_800), run(0, 9_800, variant="original_cosine")]
+    path = tmp_path / "study.json"
+    records.write(path, named)
+    study = json.loads(path.read_text())
+    for one in study["runs"]:
+        del one["config"]["clip_norm"]
+    study["runs"][1]["config"]["variant"] = "custom"
+    path.write_text(json.dumps(study))
+    assert records.read([path]) == named
+    for one in study["runs"]:
+        for name in ("network", "cell", "bidirectional", "layers", "context", "blanks"):
+            del one["config"][name]
+    path.write_text(json.dumps(study))
+    assert records.read([path]) == named
+
+
+def test_committed_runs_keep_their_settings() -> None:
+    for path in records.COMMITTED.glob("*.json"):
+        for one, kept in zip(
+            records.read([path]), json.loads(path.read_text())["runs"], strict=True
+        ):
+            settings = one.config.as_dict()
+            assert settings | kept["config"] == settings
+            assert one.config.clip_norm == 0 or "clip_norm" in kept["config"]
