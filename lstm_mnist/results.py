@@ -1,9 +1,9 @@
-"""What a run yields while it trains: scores, epochs, and the state to continue from."""
+"""What a run yields while it trains: scores, epochs, dynamics, and the state to continue from."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lstm_mnist.config import Config
 
@@ -65,6 +65,23 @@ class Run:
     def test_curve(self) -> list[float]:
         """Return the test accuracy after each epoch, in percent."""
         return [epoch.test.percent for epoch in self.epochs]
+
+
+class EpochDynamics(NamedTuple):
+    """How a network's state and gradients behave at the end of an epoch; see docs/protocol.md.
+
+    Always on the same training images. None is in place of what is not finite.
+    """
+
+    epoch: int  # from 1
+    loss: float | None  # mean softmax cross-entropy, nats
+    gradient_norm: float | None  # of the loss, over all weights
+    gain: float | None  # growth of a small error of the state over the last time steps, median
+    saturated: float | None  # share of gate inputs outside +-2.5; simple RNNs have no gates
+    cell_mean: float | None  # mean and largest |c|, or |s| of simple RNNs, after the last time step
+    cell_max: float | None
+    weight_norm: float | None  # of all weights
+    recurrent_norm: float | None  # of the recurrent weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         paths = common.paths((*_FROM.value, *arguments), "--from needs folders of runs, or files")
         report = _REPORT.value
-    runs = records.read(paths)
+    runs = records.read(paths, diverged=True)
     groups = records.pooled(runs)
     failures = [
         failure
@@ -102,7 +102,7 @@ def _trained() -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"--study_dir={folder} cannot be made: {error.strerror}") from error
     with fleet.only_one(folder):
-        if missing := fleet.missing(runs):
+        if missing := fleet.missing(runs, dynamics=recipe.RECORD_DYNAMICS.value):
             _train(missing, data_dir)
     yield from runs
 
@@ -117,11 +117,13 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
         device=common.DEVICE.value,
         workers=_WORKERS.value,
         scheduler=_SCHEDULER.value,
+        dynamics=recipe.RECORD_DYNAMICS.value,
     )
     with tqdm(total=len(missing), unit="run", disable=not common.progress()) as bar:
         for folder in finished:
             run = records.read_folder(folder)
-            bar.write(f"{folder}: final test {run.test_curve[-1]:.2f} %, {run.seconds:.0f} s")
+            end = run.diverged or f"final test {run.test_curve[-1]:.2f} %"
+            bar.write(f"{folder}: {end}, {run.seconds:.0f} s")
             bar.update()
 
 

@@ -16,6 +16,12 @@ _NETWORK = flags.DEFINE_enum(
 )
 # The seed is a flag of `train` alone, and the kernel one of `common`.
 _FLAGS = {name: settings.define(name) for name in config.SETTINGS if name not in ("kernel", "seed")}
+RECORD_DYNAMICS = flags.DEFINE_bool(
+    "record_dynamics",
+    False,
+    "Write dynamics.csv, loss, gradient norm and cell state size every 25 steps, and "
+    "epoch_dynamics.csv, also gain, saturated gates and norms of weights after every epoch.",
+)
 
 
 def given() -> set[str]:

@@ -28,11 +28,6 @@ _VARIANT = flags.DEFINE_enum(
     list(config.VARIANTS),
     config.VARIANTS_HELP,
 )
-_RECORD_DYNAMICS = flags.DEFINE_bool(
-    "record_dynamics",
-    False,
-    "Write dynamics.csv: loss, gradient norm and cell state size every 25 steps.",
-)
 _TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False, "Write logs for TensorBoard: losses, accuracies and weights by epoch."
 )
@@ -108,8 +103,9 @@ def _checkpoint(folder: Path, asked: config.Config) -> checkpoints.Checkpoint | 
         if not resumed or name in recipe.given()
     ]
     recorded = checkpoint.dynamics is not None
-    if recorded != _RECORD_DYNAMICS.value and not (resumed and not _RECORD_DYNAMICS.present):
-        different.append(f"record_dynamics is {recorded}, not {_RECORD_DYNAMICS.value}")
+    asked_for = recipe.RECORD_DYNAMICS
+    if recorded != asked_for.value and not (resumed and not asked_for.present):
+        different.append(f"record_dynamics is {recorded}, not {asked_for.value}")
     if different:
         raise UsageError(
             f"{folder} holds an unfinished run with other settings ({'; '.join(different)}): "
@@ -138,7 +134,7 @@ def _train(
     if start:
         print(f"Continuing {folder} at {start.place}", flush=True)
     extras = execution.Extras(
-        dynamics=start.dynamics is not None if start else _RECORD_DYNAMICS.value,
+        dynamics=start.dynamics is not None if start else recipe.RECORD_DYNAMICS.value,
         # A run that has logs goes on with them.
         tensorboard=_TENSORBOARD.value or (folder / run_folder.TENSORBOARD).is_dir(),
     )

@@ -27,7 +27,7 @@ from lstm_mnist.system.errors import CheckpointError, OutputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lstm_mnist.runs.probes import Point
+    from lstm_mnist.runs.probes import Recorded
 
 FOLDER = "checkpoints"
 KEPT = 2
@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
 
     path: Path
     state: State
-    dynamics: Sequence[Sequence[Any]] | None  # the fields of each point, if they are recorded
+    dynamics: "Recorded | None"  # if they are recorded
     seconds: float  # since the start of the run, without interruptions
     arithmetic: str  # see `library.arithmetic`
     passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
@@ -71,7 +71,7 @@ class Store:
     def save(
         self,
         state: State,
-        dynamics: Sequence["Point"] | None,
+        dynamics: "Recorded | None",
         seconds: float,
         *,
         arithmetic: str,

@@ -14,7 +14,7 @@ from lstm_mnist.recurrence import layers, library
 from lstm_mnist.results import Observer, Run, State
 from lstm_mnist.runs import checkpoints, model_files, probes, run_folder
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.system.errors import DivergedError, UsageError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,10 @@ def execute(
     """Train in a folder, keeping its files up to date, and return the finished run.
 
     `device` is what `runtime.start` returned. The folder has a result file when the run is
-    finished, and not before. With a `store`, the run begins at `store.start` and saves its
-    checkpoints there. `observer` watches as in `training.run`, but is not given states.
-    Raises OutputError, what `training.run` raises, and UsageError where the run was begun with
-    another arithmetic than this process's.
+    finished, and not before; a run that diverges leaves a file that says so. With a `store`, the
+    run begins at `store.start` and saves its checkpoints there. `observer` watches as in
+    `training.run`, but is not given states. Raises OutputError, what `training.run` raises, and
+    UsageError where the run was begun with another arithmetic than this process's.
     """
     arithmetic = library.arithmetic(layers.choose(config.kernel))
     start = store.start if store else None
@@ -57,7 +57,7 @@ def execute(
     callbacks = [*observer.callbacks]
     recorder = None
     if extras.dynamics:
-        recorder = probes.Recorder(dataset.train, (start and start.dynamics) or ())
+        recorder = probes.Recorder(config, dataset.train, start.dynamics if start else None)
         callbacks.append(recorder)
     if extras.tensorboard:
         logs = folder / run_folder.TENSORBOARD
@@ -68,12 +68,25 @@ def execute(
         run_folder.remove_results(folder)
         if start.state.run.epochs:
             keeper.write(start.state)
-    run, model = training.run(
-        config, dataset, observer=keeper, start=start.state if start else None
-    )
+    origin = {
+        "config": config.as_dict(),
+        "arithmetic": arithmetic,
+        "versions": runtime.versions(),
+        "device": device,
+        "data_sha256": data.SPLIT_SHA256,
+        "git": runtime.git_state(),
+    }
+    try:
+        run, model = training.run(
+            config, dataset, observer=keeper, start=start.state if start else None
+        )
+    except DivergedError as error:
+        seconds = round(time.perf_counter() - began, 3)
+        diverged = {**origin, "diverged": str(error), "seconds": seconds}
+        files.write_json(folder / run_folder.DIVERGED, diverged)
+        raise
     model_files.write(folder / run_folder.FINAL_MODEL, model.get_weights(), config)
     result = {
-        "config": config.as_dict(),
         "final": run_folder.epoch_as_dict(run.final),
         "best_by_validation": run_folder.epoch_as_dict(run.best),
         "seconds": {
@@ -81,11 +94,7 @@ def execute(
             "training": round(sum(epoch.training_seconds for epoch in run.epochs), 3),
             "evaluation": round(sum(epoch.evaluation_seconds for epoch in run.epochs), 3),
         },
-        "arithmetic": arithmetic,
-        "versions": runtime.versions(),
-        "device": device,
-        "data_sha256": data.SPLIT_SHA256,
-        "git": runtime.git_state(),
+        **origin,
     }
     files.write_json(folder / run_folder.RESULT, result)
     return run
@@ -115,9 +124,9 @@ class _Keeper(Observer):
     def save(self, state: State) -> None:
         """Save a checkpoint, and write the files of a finished epoch."""
         if self._store:
-            points = self._recorder.points if self._recorder else None
+            recorded = self._recorder.recorded if self._recorder else None
             seconds = time.perf_counter() - self._began
-            self._store.save(state, points, seconds, arithmetic=self._arithmetic)
+            self._store.save(state, recorded, seconds, arithmetic=self._arithmetic)
         # Once there is a checkpoint, the settings make the folder an unfinished run's.
         if not (self._folder / run_folder.CONFIG).exists():
             files.write_json(self._folder / run_folder.CONFIG, state.run.config.as_dict())
@@ -129,6 +138,9 @@ class _Keeper(Observer):
         run_folder.write_history(self._folder / run_folder.HISTORY, state.run.epochs)
         if self._recorder:
             run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
+            run_folder.write_table(
+                self._folder / run_folder.EPOCH_DYNAMICS, self._recorder.epochs
+            )
         if best:
             model_files.write(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
 

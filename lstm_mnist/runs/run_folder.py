@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Score
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
-DYNAMICS = "dynamics.csv"
+DYNAMICS, EPOCH_DYNAMICS = "dynamics.csv", "epoch_dynamics.csv"
+DIVERGED = "diverged.json"  # in place of a result, if a loss or a weight was not finite
 TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
 REPORT = "report.html"
@@ -30,7 +31,8 @@ def default_folder(seed: int) -> Path:
 
 def remove_results(folder: Path) -> None:
     """Remove what a run wrote into its folder, but for its settings and checkpoints."""
-    for name in (RESULT, REPORT, FINAL_MODEL, BEST_MODEL, HISTORY, DYNAMICS):
+    results = (RESULT, DIVERGED, REPORT, FINAL_MODEL, BEST_MODEL, HISTORY, DYNAMICS, EPOCH_DYNAMICS)
+    for name in results:
         (folder / name).unlink(missing_ok=True)
 
 

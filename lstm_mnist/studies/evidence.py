@@ -14,6 +14,7 @@ from typing import Any
 
 from lstm_mnist import config
 from lstm_mnist.config import TOTALS, Config
+from lstm_mnist.results import EpochDynamics
 from lstm_mnist.runs import run_folder
 
 
@@ -49,14 +50,26 @@ _RESULT = {
     "best_by_validation": _EPOCH,
     "seconds": {"total": float, "training": float, "evaluation": float},
 }
+_DIVERGED = {**ORIGIN, "diverged": str, "seconds": float}
+# What is recorded at the end of an epoch.
+DYNAMICS_COLUMNS = EpochDynamics._fields
+_DYNAMICS: Mapping[str, Any] = {**dict.fromkeys(DYNAMICS_COLUMNS, (float,)), "epoch": int}
+# What a run in a study file has beside its origin, and what it need not have.
+_MAY = {"diverged": (str,), "dynamics": ([[*_DYNAMICS.values()]],)}
 _RUN = {
     **ORIGIN,
+    **_MAY,
     "folder": str,
     "sha256": str,
     "seconds": float,
     "epochs": [[int, int, int, float, float, float, float]],
 }
-_STUDY = {"epoch_columns": [str], "totals": dict.fromkeys(TOTALS, int), "runs": [_RUN]}
+_STUDY = {
+    "epoch_columns": [str],
+    "dynamics_columns": [str],
+    "totals": dict.fromkeys(TOTALS, int),
+    "runs": [_RUN],
+}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
 # What files lack that are older than a generation of settings, the newest first.
 _LATER = (_since(2), ("network", *_since(1)))
@@ -83,11 +96,23 @@ def result(content: bytes) -> dict[str, Any]:
     return _with_settings(parsed)
 
 
+def diverged(content: bytes) -> dict[str, Any]:
+    """Parse the file that a run leaves in place of a result if it has diverged."""
+    parsed: dict[str, Any] = _parsed(content)
+    _conform(parsed, _DIVERGED, "it")
+    return _with_settings(parsed)
+
+
 def study(content: bytes) -> dict[str, Any]:
     """Parse a study file."""
-    parsed: dict[str, Any] = _parsed(content)
+    parsed: Any = _parsed(content)
+    if isinstance(parsed, dict):
+        parsed = {"dynamics_columns": [*DYNAMICS_COLUMNS], **parsed}
     _conform(parsed, {**_STUDY, "runs": [object]}, "it")
-    runs = [_with_arithmetic(run) for run in parsed["runs"]]
+    runs = [
+        {**dict.fromkeys(_MAY), **run} if isinstance(run, dict) else run
+        for run in map(_with_arithmetic, parsed["runs"])
+    ]
     _conform(runs, [_RUN], "runs")
     return {**parsed, "runs": [_with_settings(run) for run in runs]}
 
@@ -99,13 +124,7 @@ def settings(content: bytes) -> dict[str, Any]:
 
 def history(content: bytes) -> list[dict[str, Any]]:
     """Parse a run's history: for each epoch, what the result file says of one, made flat."""
-    header, *lines = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [[]]
-    if header != [*_COLUMNS] or any(len(line) != len(header) for line in lines):
-        raise ValueError("other columns")
-    rows = [
-        {name: _number(text, _COLUMNS[name]) for name, text in zip(header, line, strict=True)}
-        for line in lines
-    ]
+    rows = _rows(content, _COLUMNS)
     for number, row in enumerate(rows, 1):
         if row["epoch"] != number:
             raise ValueError(f"row {number} is of epoch {row['epoch']}")
@@ -116,6 +135,28 @@ def history(content: bytes) -> list[dict[str, Any]]:
             if told != (total, percent(split, row[f"{split}_correct"])):
                 raise ValueError(f"epoch {number}: total or percent of {split} are not its count's")
     return rows
+
+
+def dynamics(content: bytes) -> list[list[Any]]:
+    """Parse how a run's network behaved after each epoch, in the order of the columns."""
+    return [[*row.values()] for row in _rows(content, _DYNAMICS)]
+
+
+def _rows(content: bytes, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Parse a CSV table with exactly these columns; what may be null there may be empty here."""
+    header, *lines = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [[]]
+    if header != [*columns] or any(len(line) != len(header) for line in lines):
+        raise ValueError("other columns")
+
+    def value(text: str, kind: Any) -> Any:
+        if isinstance(kind, tuple):
+            return value(text, kind[0]) if text else None
+        return _number(text, kind)
+
+    return [
+        {name: value(text, columns[name]) for name, text in zip(header, line, strict=True)}
+        for line in lines
+    ]
 
 
 def _number(text: str, kind: type[int] | type[float]) -> Any:

@@ -17,7 +17,7 @@ from lstm_mnist.recurrence import library
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import OutputError, UsageError, UserError
+from lstm_mnist.system.errors import DivergedError, OutputError, UsageError, UserError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,18 +34,27 @@ def check_installed() -> None:
             )
 
 
-def missing(runs: Mapping[Path, Config]) -> dict[Path, Config]:
+def missing(runs: Mapping[Path, Config], *, dynamics: bool = False) -> dict[Path, Config]:
     """Return the runs that are not finished yet.
 
-    Raises UsageError where a finished one has other settings.
+    Raises UsageError where a finished one has other settings, or lacks the dynamics wanted.
     """
-    return {folder: config for folder, config in runs.items() if not _finished(folder, config)}
+    return {
+        folder: config
+        for folder, config in runs.items()
+        if not _finished(folder, config, dynamics=dynamics)
+    }
 
 
-def _finished(folder: Path, config: Config) -> bool:
+def _finished(folder: Path, config: Config, *, dynamics: bool) -> bool:
     if not folder.exists():
         return False
-    found = records.read_folder(folder).config
+    run = records.read_folder(folder)
+    if dynamics and run.dynamics is None and not run.diverged:
+        raise UsageError(
+            f"{folder} was trained without --record_dynamics: name another folder"
+        )
+    found = run.config
     if found != config:
         names = found.as_dict()
         different = [name for name, value in config.as_dict().items() if names[name] != value]
@@ -63,13 +72,14 @@ def train(
     device: str,
     workers: int,
     scheduler: str | None = None,
+    dynamics: bool = False,
 ) -> Iterator[Path]:
     """Train one run per folder, and yield each folder when its run is finished.
 
     `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
     scheduler: this package is installed there, and its workers see the same folders. A run whose
-    worker dies starts again on another. Raises UsageError where the scheduler does not answer, and
-    what a run raises.
+    worker dies starts again on another, and one that diverges is finished. `dynamics` records them.
+    Raises UsageError where the scheduler does not answer, and what a run raises.
     """
     import distributed
 
@@ -78,7 +88,14 @@ def train(
     with _client(scheduler, min(workers, len(runs))) as client:
         futures = {
             client.submit(
-                _train, config, folder.absolute(), data_dir, device, sharers, key=str(folder)
+                _train,
+                config,
+                folder.absolute(),
+                data_dir,
+                device,
+                sharers,
+                dynamics,
+                key=str(folder),
             ): folder
             for folder, config in runs.items()
         }
@@ -157,16 +174,21 @@ def _dataset(data_dir: str | None) -> "Dataset":
 
 
 def _train(
-    config: Config, folder: Path, data_dir: str | None, device: str, sharers: int | None
+    config: Config,
+    folder: Path,
+    data_dir: str | None,
+    device: str,
+    sharers: int | None,
+    dynamics: bool,
 ) -> UserError | None:
     """Train one run in a worker; its folder appears when it is finished, as a whole.
 
     User errors are returned, because Dask prints the traceback of what is raised.
     """
-    if (folder / run_folder.RESULT).exists():
+    if any((folder / name).exists() for name in (run_folder.RESULT, run_folder.DIVERGED)):
         return None
     try:
-        _train_there(config, folder, data_dir, _start(device, config.kernel, sharers))
+        _train_there(config, folder, data_dir, _start(device, config.kernel, sharers), dynamics)
     except UserError as error:
         return error
     except OSError as error:
@@ -175,7 +197,7 @@ def _train(
 
 
 def _train_there(
-    config: Config, folder: Path, data_dir: str | None, device: dict[str, Any]
+    config: Config, folder: Path, data_dir: str | None, device: dict[str, Any], dynamics: bool
 ) -> None:
     import keras
 
@@ -185,7 +207,9 @@ def _train_there(
     dataset = _dataset(data_dir)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        execution.execute(config, dataset, unfinished, device=device)
+        extras = execution.Extras(dynamics=dynamics)
+        with contextlib.suppress(DivergedError):  # the folder says so, and the run counts
+            execution.execute(config, dataset, unfinished, device=device, extras=extras)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:

@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lstm_mnist.config import TOTALS, Config
-from lstm_mnist.results import Epoch, Run, Score
+from lstm_mnist.results import Epoch, EpochDynamics, Run, Score
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import evidence, reference
 from lstm_mnist.system import files
@@ -26,6 +27,11 @@ from lstm_mnist.system.errors import DataError, UsageError
 COMMITTED = Path(__file__).parents[1] / "results"
 # An epoch in a study file: numbers of correct images, then mean losses in nats.
 EPOCH_COLUMNS = (*TOTALS, "training_loss", *(f"{split}_loss" for split in TOTALS))
+# Where logits are not numbers, the largest is the first: all images are named 0, which so many are.
+_ALL_NAMED_0 = {
+    split: Score(zeros, TOTALS[split], math.nan)
+    for split, zeros in (("train", 5_444), ("validation", 479), ("test", 980))
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,15 @@ class Record(Run):
     device: dict[str, Any]
     data_sha256: dict[str, str]
     git: dict[str, Any] | None
+    # Why the run has diverged. Its epochs are filled up with what a network scores whose logits are
+    # not numbers.
+    diverged: str | None = None
+    dynamics: tuple[EpochDynamics, ...] | None = None  # after each epoch, if recorded
+
+    @property
+    def best(self) -> Epoch:
+        """Return the epoch with most correct held-out images; a run that has diverged keeps none."""
+        return self.final if self.diverged else super().best
 
     @property
     def label(self) -> str:
@@ -57,15 +72,18 @@ def label(variant: str, network: str) -> str:
     return variant if network == Config().network else f"{variant}-{network}"
 
 
-def read(paths: Iterable[Path]) -> list[Record]:
+def read(paths: Iterable[Path], *, diverged: bool = False) -> list[Record]:
     """Read runs from run folders, from folders of run folders and from study files.
 
-    Raises DataError for a path that is none of these or fails the checks, and UsageError for a run
-    that is given twice.
+    Raises DataError for a path that is none of these or fails the checks, or for a run that has
+    diverged unless those are wanted, and UsageError for a run that is given twice.
     """
     runs: list[Record] = []
     for path in paths:
         runs += _read_study(path) if path.is_file() else map(read_folder, folders(path))
+    for run in runs:
+        if run.diverged and not diverged:
+            raise DataError(f"{run.folder} is not finished: {run.diverged}")
     seen: dict[str, Record] = {}
     for run in runs:
         if other := seen.get(run.sha256):
@@ -76,9 +94,10 @@ def read(paths: Iterable[Path]) -> list[Record]:
 
 def folders(path: Path) -> list[Path]:
     """Return the run folders that a path is or holds, unfinished ones too. Raises DataError."""
-    if (path / run_folder.RESULT).exists():
+    ends = run_folder.RESULT, run_folder.DIVERGED
+    if any((path / name).exists() for name in ends):
         return [path]
-    names = run_folder.CONFIG, run_folder.HISTORY, run_folder.RESULT
+    names = run_folder.CONFIG, run_folder.HISTORY, *ends
     inner = {found.parent for name in names for found in path.glob(f"[!.]*/{name}")}
     if not inner:
         raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
@@ -94,9 +113,10 @@ def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
     """Return the folder that a run was read from, given the paths; None if it was a file."""
     for path in paths:
         for folder in (path, path / run.folder):
-            with contextlib.suppress(OSError):
-                if _digest((folder / run_folder.RESULT).read_bytes()) == run.sha256:
-                    return folder
+            for name in (run_folder.RESULT, run_folder.DIVERGED):
+                with contextlib.suppress(OSError):
+                    if _digest((folder / name).read_bytes()) == run.sha256:
+                        return folder
     return None
 
 
@@ -105,19 +125,32 @@ def _digest(content: bytes) -> str:
 
 
 def read_folder(folder: Path) -> Record:
-    """Read a finished run's folder: its result, history and settings. Raises DataError."""
+    """Read a finished run's folder: its result, history and settings. Raises DataError.
+
+    A run that has diverged is finished too, and its history may be missing.
+    """
     path = folder
+    has_diverged = (folder / run_folder.DIVERGED).exists()
     try:
-        content = (path := folder / run_folder.RESULT).read_bytes()
-        result = evidence.result(content)
+        if has_diverged:
+            content = (path := folder / run_folder.DIVERGED).read_bytes()
+            result = evidence.diverged(content)
+        else:
+            content = (path := folder / run_folder.RESULT).read_bytes()
+            result = evidence.result(content)
         settings = evidence.settings((path := folder / run_folder.CONFIG).read_bytes())
-        rows = evidence.history((path := folder / run_folder.HISTORY).read_bytes())
+        path = folder / run_folder.HISTORY
+        rows = evidence.history(path.read_bytes()) if path.exists() or not has_diverged else []
+        path = folder / run_folder.EPOCH_DYNAMICS
+        dynamics = evidence.dynamics(path.read_bytes()) if path.exists() else None
         path = folder
         run = _record(
             {
                 "folder": folder.resolve().name,
                 "sha256": _digest(content),
-                "seconds": result["seconds"]["total"],
+                "seconds": result["seconds"] if has_diverged else result["seconds"]["total"],
+                "diverged": result.get("diverged"),
+                "dynamics": dynamics,
                 **{key: result[key] for key in evidence.ORIGIN},
                 "epochs": [_columns(row) for row in rows],
             }
@@ -125,7 +158,8 @@ def read_folder(folder: Path) -> Record:
         _prove(run)
         if settings != result["config"]:
             raise ValueError(f"{run_folder.CONFIG} and {run_folder.RESULT} disagree")
-        for key, epoch in (("final", run.final), ("best_by_validation", run.best)):
+        told = {} if has_diverged else {"final": run.final, "best_by_validation": run.best}
+        for key, epoch in told.items():
             if run_folder.flat(result[key]) != rows[epoch.number - 1]:
                 raise ValueError(f"{run_folder.HISTORY} and {run_folder.RESULT} disagree on {key}")
     except OSError as error:
@@ -145,7 +179,8 @@ def _read_study(path: Path) -> list[Record]:
     """Read a study file. Raises DataError."""
     try:
         study = evidence.study(path.read_bytes())
-        if (tuple(study["epoch_columns"]), study["totals"]) != (EPOCH_COLUMNS, TOTALS):
+        columns = tuple(study["epoch_columns"]), tuple(study["dynamics_columns"])
+        if (*columns, study["totals"]) != (EPOCH_COLUMNS, evidence.DYNAMICS_COLUMNS, TOTALS):
             raise ValueError("other columns or totals")
         runs = [_record(run) for run in study["runs"]]
         if not runs:
@@ -164,8 +199,14 @@ def _read_study(path: Path) -> list[Record]:
 
 def _record(value: Mapping[str, Any]) -> Record:
     """Return a record from its form in study files; see `_as_dict`."""
-    epochs = tuple(_epoch(number, columns) for number, columns in enumerate(value["epochs"], 1))
-    return Record(**{**value, "config": Config.from_dict(value["config"]), "epochs": epochs})
+    settings = Config.from_dict(value["config"])
+    epochs = [_epoch(number, columns) for number, columns in enumerate(value["epochs"], 1)]
+    if value["diverged"]:
+        missing = range(len(epochs) + 1, settings.epochs + 1)
+        epochs += [Epoch(number, math.nan, **_ALL_NAMED_0) for number in missing]
+    dynamics = value["dynamics"] and tuple(EpochDynamics(*columns) for columns in value["dynamics"])
+    known = {"config": settings, "epochs": tuple(epochs), "dynamics": dynamics}
+    return Record(**{**value, **known})
 
 
 def _epoch(number: int, columns: Sequence[Any]) -> Epoch:
@@ -179,21 +220,28 @@ def _epoch(number: int, columns: Sequence[Any]) -> Epoch:
 def _as_dict(run: Record) -> dict[str, Any]:
     """Return a record's form in study files."""
     origin = {key: getattr(run, key) for key in evidence.ORIGIN if key != "config"}
+    may = {"diverged": run.diverged, "dynamics": run.dynamics}
     return {
         "folder": run.folder,
         "sha256": run.sha256,
         "config": run.config.as_dict(),
         "seconds": run.seconds,
         **origin,
+        **{key: value for key, value in may.items() if value is not None},
         "epochs": [
             (
                 *(score.correct for score in epoch.scores.values()),
                 epoch.training_loss,
                 *(score.loss for score in epoch.scores.values()),
             )
-            for epoch in run.epochs
+            for epoch in _trained(run)
         ],
     }
+
+
+def _trained(run: Record) -> tuple[Epoch, ...]:
+    """Return the epochs in which a run was still finite."""
+    return tuple(epoch for epoch in run.epochs if math.isfinite(epoch.training_loss))
 
 
 def _prove(run: Record) -> None:
@@ -206,9 +254,14 @@ def _prove(run: Record) -> None:
         raise ValueError(f"{run.folder}: data_sha256 is that of other data")
     if run.seconds < 0:
         raise ValueError(f"{run.folder}: seconds are negative")
-    if len(run.epochs) != run.config.epochs:
-        raise ValueError(f"{run.folder}: {len(run.epochs)} of {run.config.epochs} epochs")
-    for epoch in run.epochs:
+    trained = _trained(run)
+    if len(run.epochs) != run.config.epochs or (run.diverged and len(trained) == run.config.epochs):
+        raise ValueError(f"{run.folder}: {len(trained)} of {run.config.epochs} epochs")
+    if run.dynamics is not None:
+        numbers = [point.epoch for point in run.dynamics]
+        if numbers != [epoch.number for epoch in trained]:
+            raise ValueError(f"{run.folder}: dynamics are not of each epoch")
+    for epoch in trained:
         where = f"{run.folder}: epoch {epoch.number}"
         for split, score in epoch.scores.items():
             if not 0 <= score.correct <= score.total:
@@ -219,7 +272,10 @@ def _prove(run: Record) -> None:
 
 def write(path: Path, runs: Sequence[Record]) -> None:
     """Write runs as one study file, a line for each. Raises OutputError."""
-    head = json.dumps({"epoch_columns": EPOCH_COLUMNS, "totals": TOTALS}).removesuffix("}")
+    columns: dict[str, Any] = {"epoch_columns": EPOCH_COLUMNS}
+    if any(run.dynamics for run in runs):
+        columns["dynamics_columns"] = evidence.DYNAMICS_COLUMNS
+    head = json.dumps({**columns, "totals": TOTALS}).removesuffix("}")
     lines = ",\n".join(json.dumps(_as_dict(run)) for run in runs)
     files.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
 

@@ -191,6 +191,15 @@ def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) 
     for point in points:
         assert 0 < point["cell_mean"] < point["cell_max"] < 28
         assert point["gradient_norm"] > 0
+    with (tmp_path / "recorded" / "epoch_dynamics.csv").open(newline="") as file:
+        epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    for epoch, point in zip(epochs, points[10::11], strict=True):
+        for name in ("loss", "gradient_norm", "cell_mean", "cell_max"):
+            assert epoch[name] == point[name]
+        assert 0 < epoch["gain"] < 10
+        assert 0 < epoch["saturated"] < 1
+        assert 0 < epoch["recurrent_norm"] < epoch["weight_norm"]
 
     _, _, history = results(tmp_path / "recorded")
     for split, tag, name in (

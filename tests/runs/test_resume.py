@@ -53,7 +53,7 @@ def assert_same(one: Path, other: Path) -> None:
         path.name for path in sorted(other.iterdir())
     ]
     assert (one / "config.json").read_text() == (other / "config.json").read_text()
-    for name in ("history.csv", "dynamics.csv"):
+    for name in ("history.csv", "dynamics.csv", "epoch_dynamics.csv"):
         assert rows(one / name) == rows(other / name)
     for name in ("best.keras", "final.keras"):
         assert weights(one / name) == weights(other / name)
