@@ -14,10 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import __main__ as libraries
-from benchmarks import blanks, context, networks, record, step, sweep, time_to_accuracy
+from benchmarks import (
+    blanks,
+    characteristics,
+    collapse,
+    context,
+    networks,
+    record,
+    step,
+    sweep,
+    time_to_accuracy,
+    verdicts,
+)
 from benchmarks import chinese as words
 from lstm_mnist import config
-from lstm_mnist.studies import plots, records, reference, summary
+from lstm_mnist.studies import plots, protocol, records, reference, report, summary, text
 from lstm_mnist.system import files
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +68,8 @@ def main() -> None:
         runs = records.read([sweep.path_of(module.NAME)])
         module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
     draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
+    if falls := collapse.read():
+        collapse.draw(falls, record.FOLDER / "falls.svg")
 
 
 def committed() -> Groups:
@@ -67,7 +80,8 @@ def committed() -> Groups:
         for variant in config.VARIANTS
     )
     files = (records.COMMITTED / f"{label}.json" for label in labels)
-    return records.pooled(records.read(file for file in files if file.exists()))
+    there = [file for file in files if file.exists()]
+    return records.pooled(records.read(there, diverged=True))
 
 
 def is_chinese(page: Path) -> bool:
@@ -85,6 +99,16 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
     made = {
         "summary": lambda: table_of_summary(groups),
         "variants": lambda: table_of_variants(groups),
+        "verdicts": lambda: verdicts.table_of_verdicts(
+            groups, report.translation("zh" if chinese else "en")
+        ),
+        "changes": lambda: verdicts.table_of_changes(groups),
+        "pair": lambda: verdicts.table_of_pair(groups),
+        "characteristics": lambda: characteristics.table(characteristics.read()),
+        "falls": lambda: collapse.table_of_falls(collapse.read()),
+        "fall_tests": lambda: collapse.table_of_tests(collapse.read()),
+        "gains": lambda: collapse.table_of_announcements(collapse.read()),
+        "compare": lambda: printed(groups["original"]),
         "networks": lambda: table_of_networks(groups),
         "blanks": lambda: blanks.table(records.read([sweep.path_of(blanks.NAME)])),
         "time_to_accuracy": lambda: time_to_accuracy.table(
@@ -113,18 +137,20 @@ def table_of_summary(groups: Groups) -> str:
     for name in SUMMARISED:
         group = summary.summarise(name, groups[name])
         rows[f"`{name}`, {group.count}"] = group
+        arithmetic[f"`{name}`, {group.count}"] = _arithmetic(groups[name])
     lines = [
         "| runs | at the end: median (range) | highest on the way "
-        f"| end at {reference.REPORTED_TEST} or above | collapsed |",
-        "|---|--:|--:|--:|--:|",
+        f"| end at {reference.REPORTED_TEST} or above | collapsed | arithmetic |",
+        "|---|--:|--:|--:|--:|---|",
     ]
+    arithmetic = {f"recorded original, {recorded.count}": "TensorFlow 1.15.5"}
     for label, group in rows.items():
         finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
         lines.append(
             f"| {label} | {finals.median:.2f} ({finals.minimum:.2f} to {finals.maximum:.2f}) "
             f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
             f"| {group.reached['test'].count} of {group.count} "
-            f"| {group.collapses.count} of {group.count} |"
+            f"| {group.collapses.count} of {group.count} | {arithmetic[label]} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -133,9 +159,9 @@ def table_of_variants(groups: Groups) -> str:
     """Return the table of the script's network."""
     recorded = summary.summarise_recorded()
     lines = [
-        "| runs | final: mean | sd | median | min | max | highest | collapsed (95 %) | verdict "
-        "| arithmetic |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
+        "| runs | mean of epochs {} to {}: mean | sd | final: mean | sd | median | min | max "
+        "| fell (95 %) | collapsed | diverged | arithmetic |".format(*protocol.EARLY),
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
         _row(f"recorded original, {recorded.count}", recorded, "TensorFlow 1.15.5"),
     ]
     for name in config.VARIANTS:
@@ -178,15 +204,20 @@ def _arithmetic(runs: list[records.Record]) -> str:
 
 
 def _row(label: str, group: summary.Summary, arithmetic: str) -> str:
-    finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
-    low, high = group.collapses.interval
-    verdict = group.verdict.word if group.verdict else ""
+    finals = group.accuracies["final"]
+    early = group.accuracies["mean of epochs {} to {}".format(*protocol.EARLY)]
     return (
-        f"| {label} | {finals.mean:.2f} | {finals.sd:.2f} | {finals.median:.2f} "
-        f"| {finals.minimum:.2f} | {finals.maximum:.2f} "
-        f"| {highest.minimum:.2f} to {highest.maximum:.2f} "
-        f"| {group.collapses.count} ({low:.0%} to {high:.0%}) | {verdict} | {arithmetic} |"
+        f"| {label} | {early.mean:.2f} | {early.sd:.3f} | {finals.mean:.2f} | {finals.sd:.2f} "
+        f"| {finals.median:.2f} | {finals.minimum:.2f} | {finals.maximum:.2f} "
+        f"| {group.falls.count}: {verdicts.share(group.falls)} | {group.collapses.count} "
+        f"| {group.diverged} | {arithmetic} |"
     )
+
+
+def printed(runs: list[records.Record]) -> str:
+    """Return what `compare` prints of runs, as a block."""
+    (name,) = {run.label for run in runs}
+    return f"```\n{text.describe(summary.summarise(name, runs), runs)}\n```\n"
 
 
 def draw_collapse(source: Path, path: Path) -> None:

@@ -61,10 +61,14 @@ class Run:
         """Return the epoch with most correct held-out images, the earliest of equals."""
         return max(self.epochs, key=lambda epoch: epoch.validation.correct)
 
+    def curve(self, split: str) -> list[float]:
+        """Return the accuracy on a split after each epoch, in percent."""
+        return [epoch.scores[split].percent for epoch in self.epochs]
+
     @property
     def test_curve(self) -> list[float]:
         """Return the test accuracy after each epoch, in percent."""
-        return [epoch.test.percent for epoch in self.epochs]
+        return self.curve("test")
 
 
 class EpochDynamics(NamedTuple):

@@ -75,16 +75,16 @@ def progress() -> bool:
 
 def write_report(
     path: Path,
-    title: str,
     groups: Mapping[str, Sequence[records.Record]],
-    mistakes: "Mistakes | str",
+    mistakes: "Mistakes | None",
 ) -> None:
-    """Write the report of groups of runs; see `report.page`. Raises OutputError."""
+    """Write the report of groups of runs in each language; see `report`. Raises OutputError."""
     # Matplotlib warns of a home that cannot be written and of slow font searches; both only cost
     # seconds.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from lstm_mnist.studies import report
 
     written = datetime.datetime.now().astimezone()
-    files.write_text(path, report.page(title, groups, mistakes, written))
+    for place, page in report.pages(path, groups, mistakes, written).items():
+        files.write_text(place, page)
     print(f"Report: {path}", flush=True)

@@ -75,8 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         for name, group in groups.items():
             print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
-            title = f"Runs of {', '.join(groups)}"
-            common.write_report(Path(report), title, groups, _mistakes(runs, paths))
+            common.write_report(Path(report), groups, _mistakes(runs, paths))
         for name, group in groups.items() if gate.asks else ():
             alarm = summary.false_alarm(gate, group)
             print(f"\n{name}: {text.tell(alarm, group[0].arithmetic)}", flush=True)
@@ -127,12 +126,12 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
             bar.update()
 
 
-def _mistakes(runs: Sequence[records.Record], paths: Sequence[Path]) -> "Mistakes | str":
-    """Return the mistakes of the best run's model, or why there are none."""
+def _mistakes(runs: Sequence[records.Record], paths: Sequence[Path]) -> "Mistakes | None":
+    """Return the mistakes of the best run's model, None where the model is not at hand."""
     best = records.best(runs)
     folder = records.folder_of(best, paths)
     if folder is None or not (folder / run_folder.BEST_MODEL).exists():
-        return f"The model of the best run, {best.folder}, is not at hand: only its figures are."
+        return None
     runtime.start("cpu", "keras")  # seconds on any machine, and --device was for training
     from lstm_mnist import data
     from lstm_mnist.runs import model_files

@@ -163,7 +163,7 @@ def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:
 
     found = mistakes.find(model_files.load(folder / run_folder.BEST_MODEL), dataset.test)
     groups = records.pooled([run])
-    common.write_report(folder / run_folder.REPORT, f"Run {folder.name}", groups, found)
+    common.write_report(folder / run_folder.REPORT, groups, found)
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ DYNAMICS, EPOCH_DYNAMICS = "dynamics.csv", "epoch_dynamics.csv"
 DIVERGED = "diverged.json"  # in place of a result, if a loss or a weight was not finite
 TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
-REPORT = "report.html"
+REPORT, REPORT_ZH = "report.html", "report.zh.html"
 
 
 def default_folder(seed: int) -> Path:
@@ -31,8 +31,8 @@ def default_folder(seed: int) -> Path:
 
 def remove_results(folder: Path) -> None:
     """Remove what a run wrote into its folder, but for its settings and checkpoints."""
-    results = (RESULT, DIVERGED, REPORT, FINAL_MODEL, BEST_MODEL, HISTORY, DYNAMICS, EPOCH_DYNAMICS)
-    for name in results:
+    ends, reports, models = (RESULT, DIVERGED), (REPORT, REPORT_ZH), (FINAL_MODEL, BEST_MODEL)
+    for name in (*ends, *reports, *models, HISTORY, DYNAMICS, EPOCH_DYNAMICS):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -304,11 +304,12 @@ def pooled(runs: Sequence[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def committed(like: Record) -> list[Record]:
+def committed(like: Record, *, any_arithmetic: bool = False) -> list[Record]:
     """Return the runs of the package's studies with a run's settings, data and arithmetic."""
     path = COMMITTED / f"{like.label}.json"
     runs = _read_study(path) if path.exists() else []
-    return [run for run in runs if not [*_differences(run, like)]]
+    allowed = {"arithmetic"} if any_arithmetic else set()
+    return [run for run in runs if {*_differences(run, like)} <= allowed]
 
 
 def _differences(one: Record, other: Record) -> Iterable[str]:

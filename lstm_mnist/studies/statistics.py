@@ -1,19 +1,35 @@
-"""Statistics of many runs, by SciPy: pure functions of values."""
+"""Statistics of many runs, by SciPy: pure functions of values.
+
+docs/protocol.md says what is measured, which tests are made, and how the verdict follows.
+"""
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from lstm_mnist.studies import reference
+from lstm_mnist.studies import protocol
+from lstm_mnist.studies.protocol import LEVEL, MARGIN
 
-# In points, and fixed before any run was compared: recipes whose mean highest accuracies differ by
-# less count as equal. Half the width of the reported figure's own 95 % interval.
-MARGIN = 0.25
-LEVEL = 0.95
+RESAMPLES = 2_000  # of a bootstrap
+MEASURES = ("early mean", "first fall", "final")
+
+Curve = Sequence[float]  # a run's accuracies after each epoch, in percent
+Curves = Sequence[Curve]
+
+
+class Measures(NamedTuple):
+    """What is measured of each run of a group."""
+
+    early: NDArray[np.float64]  # mean accuracy over the early epochs, percent
+    falls: stats.CensoredData  # epoch of the first fall; without one, censored at the last epoch
+    fallen: int  # runs that fall
+    final: NDArray[np.float64]  # percent
 
 
 class Interval(NamedTuple):
@@ -21,6 +37,9 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+NOTHING = Interval(math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,39 +62,193 @@ class Rate:
     total: int
     interval: Interval
 
+    @property
+    def fraction(self) -> float:
+        """Return the rate itself."""
+        return self.count / self.total
+
 
 @dataclasses.dataclass(frozen=True)
-class AgainstRecorded:
-    """Runs against the recorded runs of the original: two-sided p-values and an equivalence test.
+class Comparison:
+    """Runs against others, by each measure; differences are the runs' minus the others'.
 
-    The original held no images out, so "highest" is each run's highest test accuracy on both sides.
+    Intervals are at 95 %, p-values two-sided.
     """
 
-    final_p: float  # Mann-Whitney: finals have no normal distribution
-    highest_p: float  # Welch
-    collapse_p: float  # Fisher
-    difference: float  # of the mean highest accuracies, ours minus theirs, points
-    interval: Interval  # of the difference at 90 %: inside the margin is TOST at 5 %
-    final_shift: float  # of the median finals, ours minus theirs, points
-    recorded: int  # the number of recorded runs
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """One word, why, and the number of runs that would settle it (None: settled, or no number)."""
-
-    word: str  # REPRODUCED, LOWER, HIGHER or INCONCLUSIVE
-    reason: str
-    runs_needed: int | None = None
+    count: int  # of runs
+    others: int
+    difference: float  # of the mean early accuracies, points
+    difference_interval: Interval  # Welch
+    equivalence_interval: Interval  # the same at 90 %: inside the margin is TOST at 5 %
+    falls: float  # difference of the shares of runs that fall
+    falls_interval: Interval  # Newcombe
+    sooner: float  # log-rank statistic: above 0, the runs fall sooner or more often
+    above: float  # probability that a run ends above another, where ties count half
+    above_interval: Interval  # bootstrap
+    p: Mapping[str, float]  # by measure: Welch, log-rank, Mann-Whitney
 
     @property
-    def explanation(self) -> str:
-        """Return why, and what would settle it."""
-        needed = f"; about {self.runs_needed} runs would settle it" if self.runs_needed else ""
-        return self.reason + needed
+    def corrected(self) -> dict[str, float]:
+        """Return the p-values by measure after Holm's correction."""
+        return holm(self.p)
+
+    @property
+    def equivalent(self) -> bool:
+        """Return whether the mean early accuracies are equivalent."""
+        low, high = self.equivalence_interval
+        return -MARGIN < low and high < MARGIN
+
+    @property
+    def signs(self) -> dict[str, int]:
+        """Return 1 by measure where the runs are the better ones, -1 where the others are."""
+        values = (self.difference, -self.sooner, self.above - 0.5)
+        return {name: int(np.sign(value)) for name, value in zip(MEASURES, values, strict=True)}
+
+    @property
+    def differing(self) -> dict[str, int]:
+        """Return the signs of the measures that differ.
+
+        An early mean that is equivalent does not, even if it is certain not to be equal.
+        """
+        return {
+            name: self.signs[name]
+            for name, p in self.corrected.items()
+            if p < 1 - LEVEL and not (name == "early mean" and self.equivalent)
+        }
+
+    @property
+    def word(self) -> str:
+        """Return the verdict's word: REPRODUCED, LOWER, HIGHER, DIFFERENT or INCONCLUSIVE."""
+        signs = {*self.differing.values()}
+        if signs == {1}:
+            return "HIGHER"
+        if signs == {-1}:
+            return "LOWER"
+        if signs:
+            return "DIFFERENT"
+        return "REPRODUCED" if self.equivalent else "INCONCLUSIVE"
 
 
-ONE_RUN = Verdict("INCONCLUSIVE", "one run has no spread; take --runs=10 or more")
+def early(curve: Curve) -> float:
+    """Return a run's mean accuracy over the early epochs, in percent."""
+    first, last = protocol.EARLY
+    return float(np.mean(curve[first - 1 : last]))
+
+
+def first_fall(curve: Curve) -> int | None:
+    """Return the first epoch far below the highest accuracy of those before, None without one."""
+    highest = -math.inf
+    for epoch, accuracy in enumerate(curve, 1):
+        if accuracy <= highest - protocol.FALL:
+            return epoch
+        highest = max(highest, accuracy)
+    return None
+
+
+def fallen(curves: Curves) -> Rate:
+    """Return how many runs fall."""
+    return rate(sum(first_fall(curve) is not None for curve in curves), len(curves))
+
+
+def measures(curves: Curves) -> Measures:
+    """Measure runs whose epochs reach as far as the early ones at least."""
+    falls = [first_fall(curve) for curve in curves]
+    times = [fall or len(curve) for fall, curve in zip(falls, curves, strict=True)]
+    censored = [fall is None for fall in falls]
+    return Measures(
+        early=np.array([early(curve) for curve in curves]),
+        falls=stats.CensoredData.right_censored(times, censored),
+        fallen=len(curves) - sum(censored),
+        final=np.array([curve[-1] for curve in curves]),
+    )
+
+
+def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> Comparison:
+    """Compare two runs or more with as many others or more, all of the same number of epochs.
+
+    Without `resamples` the bootstrap's interval is NaN.
+    """
+    with warnings.catch_warnings():
+        # Of equal values, as of runs that diverged at once.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        welch = stats.ttest_ind(ours.early, theirs.early, equal_var=False)
+    fallen, others_fallen = (rate(side.fallen, len(side.final)) for side in (ours, theirs))
+    if fallen.count or others_fallen.count:
+        logrank = stats.logrank(ours.falls, theirs.falls)
+        sooner, falls_p = float(logrank.statistic), float(logrank.pvalue)
+    else:
+        sooner, falls_p = 0.0, 1.0
+    finals = ours.final, theirs.final
+    return Comparison(
+        count=fallen.total,
+        others=others_fallen.total,
+        difference=float(np.mean(ours.early) - np.mean(theirs.early)),
+        difference_interval=_interval(welch.confidence_interval(LEVEL)),
+        equivalence_interval=_interval(welch.confidence_interval(2 * LEVEL - 1)),
+        falls=fallen.fraction - others_fallen.fraction,
+        falls_interval=newcombe(fallen, others_fallen),
+        sooner=sooner,
+        above=float(share_above(*finals)),
+        above_interval=_bootstrap(*finals, resamples) if resamples else NOTHING,
+        p={
+            "early mean": float(welch.pvalue),
+            "first fall": falls_p,
+            "final": float(stats.mannwhitneyu(*finals).pvalue),
+        },
+    )
+
+
+def share_above(
+    values: NDArray[np.float64], others: NDArray[np.float64], axis: int = -1
+) -> NDArray[np.float64]:
+    """Return how probable it is that a value is above another; ties count half.
+
+    `axis`, the last, is what SciPy's bootstrap asks for.
+    """
+    one, other = values[..., :, np.newaxis], others[..., np.newaxis, :]
+    return np.mean((one > other) + 0.5 * (one == other), axis=(-2, -1))
+
+
+def _bootstrap(
+    values: NDArray[np.float64], others: NDArray[np.float64], resamples: int
+) -> Interval:
+    """Return the percentile interval of `share_above`, as rliable takes it."""
+    result = stats.bootstrap(
+        (values, others),
+        share_above,
+        vectorized=True,
+        axis=-1,
+        n_resamples=resamples,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return _interval(result.confidence_interval)
+
+
+def _interval(found: Any) -> Interval:
+    return Interval(float(found.low), float(found.high))
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values after Holm's correction, the smallest first."""
+    corrected, highest = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
+        corrected[name] = highest
+    return corrected
+
+
+def newcombe(one: Rate, other: Rate) -> Interval:
+    """Return the interval of the difference of two rates, from their Wilson intervals.
+
+    Newcombe 1998, Statistics in Medicine 17, method 10.
+    """
+    p, q = one.fraction, other.fraction
+    (low, high), (other_low, other_high) = (_wilson(each.count, each.total) for each in (one, other))
+    return Interval(
+        p - q - math.hypot(p - low, other_high - q), p - q + math.hypot(high - p, q - other_low)
+    )
 
 
 def summarise(values: Sequence[float]) -> Sample:
@@ -93,16 +266,21 @@ def summarise(values: Sequence[float]) -> Sample:
 
 def rate(count: int, total: int) -> Rate:
     """Return a rate with its exact interval."""
-    interval = stats.binomtest(count, total).proportion_ci(LEVEL, method="exact")
-    return Rate(count, total, Interval(interval.low, interval.high))
+    return Rate(count, total, _proportion(count, total, "exact"))
 
 
 def wilson(percent: float, total: int) -> Interval:
     """Return the Wilson interval, in percent, of an accuracy over `total` images."""
-    interval = stats.binomtest(round(percent / 100 * total), total).proportion_ci(
-        LEVEL, method="wilson"
-    )
-    return Interval(100 * interval.low, 100 * interval.high)
+    low, high = _wilson(round(percent / 100 * total), total)
+    return Interval(100 * low, 100 * high)
+
+
+def _wilson(count: int, total: int) -> Interval:
+    return _proportion(count, total, "wilson")
+
+
+def _proportion(count: int, total: int, method: str) -> Interval:
+    return _interval(stats.binomtest(count, total).proportion_ci(LEVEL, method=method))
 
 
 def range_confidence(count: int) -> float:
@@ -112,90 +290,6 @@ def range_confidence(count: int) -> float:
     far from normal.
     """
     return (count - 1) / (count + 1)
-
-
-def against_recorded(
-    curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]
-) -> AgainstRecorded:
-    """Compare test accuracies after each epoch, in percent, with the recorded ones.
-
-    Needs two runs on either side.
-    """
-    finals, recorded_finals = ([curve[-1] for curve in side] for side in (curves, recorded))
-    highest, recorded_highest = ([max(curve) for curve in side] for side in (curves, recorded))
-    ours, theirs = (sum(map(reference.collapsed, side)) for side in (curves, recorded))
-    welch = stats.ttest_ind(highest, recorded_highest, equal_var=False)
-    interval = welch.confidence_interval(0.90)
-    return AgainstRecorded(
-        final_p=float(stats.mannwhitneyu(finals, recorded_finals).pvalue),
-        highest_p=float(welch.pvalue),
-        collapse_p=float(
-            stats.fisher_exact(
-                [[ours, len(curves) - ours], [theirs, len(recorded) - theirs]]
-            ).pvalue
-        ),
-        difference=float(np.mean(highest) - np.mean(recorded_highest)),
-        interval=Interval(float(interval.low), float(interval.high)),
-        final_shift=float(np.median(finals) - np.median(recorded_finals)),
-        recorded=len(recorded),
-    )
-
-
-def verdict(
-    result: AgainstRecorded, curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]
-) -> Verdict:
-    """Judge runs against the recorded ones.
-
-    REPRODUCED: the mean highest accuracies are equivalent within MARGIN, and neither finals nor
-    collapse rates differ (5 %, Holm's correction for the two). LOWER, HIGHER: they differ.
-    """
-    low, high = result.interval
-    p = min(2 * min(result.final_p, result.collapse_p), 1.0)  # Holm: the smaller of two, doubled
-    if low > MARGIN or high < -MARGIN:
-        return Verdict(
-            "HIGHER" if low > 0 else "LOWER",
-            f"mean highest accuracy differs by {result.difference:+.2f} points, more than {MARGIN}",
-        )
-    if p < 1 - LEVEL:
-        return Verdict(
-            "HIGHER" if result.final_shift > 0 else "LOWER",
-            f"final accuracies differ (median {result.final_shift:+.2f} points, p = {p:.2g})",
-        )
-    if low > -MARGIN and high < MARGIN:
-        return Verdict(
-            "REPRODUCED",
-            f"mean highest accuracy within {MARGIN} points (90 % interval {low:+.2f} to "
-            f"{high:+.2f}); finals and collapses do not differ (p = {p:.2g})",
-        )
-    needed = runs_needed(result.difference, curves, recorded)
-    return Verdict(
-        "INCONCLUSIVE",
-        f"the 90 % interval of the difference, {low:+.2f} to {high:+.2f} points, reaches beyond "
-        f"the margin of {MARGIN}"
-        + ("" if needed else f"; no number of runs settles it against {len(recorded)} recorded"),
-        needed,
-    )
-
-
-def judge(curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]) -> Verdict:
-    """Judge test accuracies after each epoch, in percent, even those of a single run."""
-    if len(curves) < 2:
-        return ONE_RUN
-    return verdict(against_recorded(curves, recorded), curves, recorded)
-
-
-def runs_needed(
-    difference: float, curves: Sequence[Sequence[float]], recorded: Sequence[Sequence[float]]
-) -> int | None:
-    """Return how many runs would bring the 90 % interval inside or outside the margin, if any can.
-
-    Takes the difference and the spread seen so far for the true ones.
-    """
-    room = abs(MARGIN - abs(difference))
-    theirs = np.var([max(curve) for curve in recorded], ddof=1) / len(recorded)
-    ours = np.var([max(curve) for curve in curves], ddof=1)
-    left = (room / stats.norm.ppf(LEVEL)) ** 2 - theirs
-    return math.ceil(ours / left) if left > 0 else None
 
 
 def false_alarm(rate: float, runs: int) -> float:

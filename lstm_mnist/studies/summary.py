@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lstm_mnist.config import TOTALS
-from lstm_mnist.studies import reference, statistics
+from lstm_mnist.studies import protocol, reference, statistics
 from lstm_mnist.studies.gate import Gate
+from lstm_mnist.studies.protocol import Departure
 from lstm_mnist.studies.records import Record, committed
 
 
@@ -20,15 +22,31 @@ class Reached:
 
 
 @dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How runs lie to the recorded ones, and what keeps that from being a verdict, if anything."""
+
+    comparison: statistics.Comparison | None  # takes two runs, and as many epochs as recorded
+    train: statistics.Comparison | None  # the same of the training images, which decides nothing
+    departures: tuple[Departure, ...]
+
+    @property
+    def word(self) -> str | None:
+        """Return the verdict; None while the plan of the studies is not fulfilled."""
+        return None if self.departures or not self.comparison else self.comparison.word
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary:
     """A group's figures; accuracies are of the test images, in percent."""
 
     name: str
     accuracies: Mapping[str, statistics.Sample]  # by the epoch they are of
-    collapses: statistics.Rate
+    collapses: statistics.Rate  # runs that end far below their highest accuracy
+    falls: statistics.Rate  # runs that fall, wherever they end
+    diverged: int
     reached: Mapping[str, Reached]  # by split
-    against: statistics.AgainstRecorded | None  # takes two runs
-    verdict: statistics.Verdict | None  # the recorded runs have none
+    near: statistics.Rate  # runs that end within the intervals of the reported pair
+    verdict: Verdict | None  # the recorded runs have none
 
     @property
     def count(self) -> int:
@@ -37,45 +55,47 @@ class Summary:
 
 
 def summarise(name: str, runs: Sequence[Record]) -> Summary:
-    """Summarise a group of runs, and judge it against the recorded ones."""
-    curves, recorded = [run.test_curve for run in runs], reference.recorded_test_curves()
-    against = statistics.against_recorded(curves, recorded) if len(runs) > 1 else None
+    """Summarise a group of runs, and set it beside the recorded ones."""
+    train, test = ([run.curve(split) for run in runs] for split in reference.REPORTED)
+    figures = _figures(train, test)
+    best = statistics.summarise([run.best.test.percent for run in runs])
     return Summary(
         name=name,
-        accuracies={
-            "final": statistics.summarise([run.final.test.percent for run in runs]),
-            "best on held out": statistics.summarise([run.best.test.percent for run in runs]),
-            "highest on test": statistics.summarise([max(curve) for curve in curves]),
-        },
-        collapses=_collapses(curves),
-        reached={
-            split: _reached(split, [run.final.scores[split].percent for run in runs])
-            for split in reference.REPORTED
-        },
-        against=against,
-        verdict=statistics.verdict(against, curves, recorded) if against else statistics.ONE_RUN,
+        accuracies={"best on held out": best, **figures.pop("accuracies")},
+        diverged=sum(run.diverged is not None for run in runs),
+        verdict=judge(runs),
+        **figures,
     )
 
 
 def summarise_recorded() -> Summary:
     """Summarise the recorded runs of the original, for which no images were held out."""
-    curves = reference.recorded_test_curves()
-    finals = [curve[-1] for curve in curves]
-    return Summary(
-        name="recorded original",
-        accuracies={
-            "final": statistics.summarise(finals),
-            "highest on test": statistics.summarise([max(curve) for curve in curves]),
+    figures = _figures(*map(reference.recorded_curves, reference.REPORTED))
+    return Summary(name="recorded original", diverged=0, verdict=None, **figures)
+
+
+def _figures(train: statistics.Curves, test: statistics.Curves) -> dict[str, Any]:
+    """Return the figures that there are of any group, by the fields of a summary."""
+    accuracies = {"final": [curve[-1] for curve in test], "highest on test": [*map(max, test)]}
+    if reaches_early(test):
+        accuracies["mean of epochs {} to {}".format(*protocol.EARLY)] = [
+            statistics.early(curve) for curve in test
+        ]
+    return {
+        "accuracies": {name: statistics.summarise(each) for name, each in accuracies.items()},
+        "collapses": statistics.rate(sum(map(reference.collapsed, test)), len(test)),
+        "falls": statistics.fallen(test),
+        "reached": {
+            split: _reached(split, [curve[-1] for curve in curves])
+            for split, curves in (("train", train), ("test", test))
         },
-        collapses=_collapses(curves),
-        reached={"test": _reached("test", finals)},
-        against=None,
-        verdict=None,
-    )
+        "near": statistics.rate(sum(map(_near, train, test)), len(test)),
+    }
 
 
-def _collapses(curves: Sequence[Sequence[float]]) -> statistics.Rate:
-    return statistics.rate(sum(map(reference.collapsed, curves)), len(curves))
+def reaches_early(curves: statistics.Curves) -> bool:
+    """Return whether all runs have the early epochs, of which the primary measure is a mean."""
+    return all(len(curve) >= protocol.EARLY[1] for curve in curves)
 
 
 def _reached(split: str, finals: Sequence[float]) -> Reached:
@@ -85,6 +105,66 @@ def _reached(split: str, finals: Sequence[float]) -> Reached:
         interval=statistics.wilson(reported, TOTALS[split]),
         count=sum(final >= reported for final in finals),
         finals=statistics.summarise(finals),
+    )
+
+
+def _near(train: statistics.Curve, test: statistics.Curve) -> bool:
+    """Return whether a run ends within the reported pair's own intervals."""
+    for split, curve in (("train", train), ("test", test)):
+        low, high = statistics.wilson(reference.REPORTED[split], TOTALS[split])
+        if not low <= curve[-1] <= high:
+            return False
+    return True
+
+
+def judge(runs: Sequence[Record]) -> Verdict:
+    """Compare runs with the recorded ones, as docs/protocol.md plans it."""
+    recorded = reference.recorded_curves("test")
+    departures = tuple(protocol.departures([run.config for run in runs], len(recorded)))
+    if len(runs) < 2 or len(runs[0].epochs) != len(recorded[0]):
+        return Verdict(None, None, departures)
+    test, train = (
+        statistics.compare(
+            statistics.measures([run.curve(split) for run in runs]),
+            statistics.measures(reference.recorded_curves(split)),
+        )
+        for split in ("test", "train")
+    )
+    return Verdict(test, train, departures)
+
+
+def changed(runs: Sequence[Record], original: Sequence[Record]) -> statistics.Comparison:
+    """Compare runs of a variant with those of `original`."""
+    ours, theirs = (
+        statistics.measures([run.test_curve for run in side]) for side in (runs, original)
+    )
+    return statistics.compare(ours, theirs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a run's final test accuracy lies among the package's runs of the same settings."""
+
+    studied: statistics.Sample  # their finals, in percent
+    lower: statistics.Rate  # those that end lower than the run
+    equal: int  # those that end as high
+    arithmetic: str  # theirs
+    same: bool  # whether it is the run's too
+
+
+def standing(run: Record) -> Standing | None:
+    """Return where a run lies, None where the package has no runs of its settings."""
+    studied = committed(run, any_arithmetic=True)
+    if not studied:
+        return None
+    finals = [other.final.test.percent for other in studied]
+    ours = run.final.test.percent
+    return Standing(
+        studied=statistics.summarise(finals),
+        lower=statistics.rate(sum(final < ours for final in finals), len(finals)),
+        equal=finals.count(ours),
+        arithmetic=", ".join(sorted({other.arithmetic for other in studied})),
+        same=all(other.arithmetic == run.arithmetic for other in studied),
     )
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from helpers import Command, started
-from made import WRITTEN, made_groups, made_mistakes
+from made import made_groups, made_mistakes, made_pages
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -27,7 +27,6 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from lstm_mnist.studies import report
 
 Visit = Callable[[Path], str]
 
@@ -126,19 +125,18 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, found[1]
 
 
-def test_browser_shows_made_runs(visit: Visit, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("language", "said"), [("en", "Most confidently"), ("zh", "错得最有")])
+def test_browser_shows_made_runs(visit: Visit, tmp_path: Path, language: str, said: str) -> None:
     groups = made_groups("document", "a_variant_with_a_very_long_name_of_one_word_" * 3)
     path = tmp_path / "page.html"
-    page = report.page("Runs of the test", groups, made_mistakes(), WRITTEN)
-    path.write_text(page, encoding="utf-8")
-    assert "Most confidently wrong" in visit(path)
+    path.write_text(made_pages(groups, made_mistakes())[language], encoding="utf-8")
+    assert said in visit(path)
 
 
 def test_browser_shows_figures_without_a_model(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    page = report.page("Runs of the test", made_groups("document"), "No model.", WRITTEN)
-    path.write_text(page, encoding="utf-8")
-    assert "No model." in visit(path)
+    path.write_text(made_pages(made_groups("document"), None)["en"], encoding="utf-8")
+    assert "is not at hand: only its figures are." in visit(path)
 
 
 def test_browser_shows_a_real_run(command: Command, visit: Visit, tmp_path: Path) -> None:

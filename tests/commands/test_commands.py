@@ -53,6 +53,7 @@ def test_files_of_a_run(epoch: Trained) -> None:
         "final.keras",
         "history.csv",
         "report.html",
+        "report.zh.html",
         "result.json",
     ]
 

@@ -1,13 +1,17 @@
+import ast
+import contextlib
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 from helpers import Command
-from made import WRITTEN, made_groups, made_mistakes
+from made import made_groups, made_mistakes, made_pages, made_run
 
-from lstm_mnist import data
-from lstm_mnist.studies import records, reference, report, statistics, summary
+from lstm_mnist import config, data
+from lstm_mnist.results import Score
+from lstm_mnist.studies import protocol, records, reference, report, statistics, summary, text
 
 
 def external(page: str) -> list[str]:
@@ -21,23 +25,25 @@ def external(page: str) -> list[str]:
 
 def test_page_says_what_there_is_to_say() -> None:
     groups = made_groups("document", "original")
-    page = report.page("Runs of the test", groups, made_mistakes(), WRITTEN)
-    assert external(page) == [reference.DOCUMENT]  # a link, which loads nothing
+    page = made_pages(groups, made_mistakes())["en"]
+    assert external(page) == ["report.zh.html", reference.DOCUMENT]  # links, which load nothing
     assert "2026-11-24 12:30:00+00:00" in page
-    for group in groups.values():
-        curves = [run.test_curve for run in group]
-        verdict = statistics.judge(curves, reference.recorded_test_curves())
-        assert verdict.word in page
-        assert verdict.explanation in page
-    assert "6 runs, 1 collapsed:\n" in page
-    assert "17 % (0 to 64 %)" in page  # exact, 1 of 6
-    assert "55 % (23 to 83 %)" in page  # exact, 6 of 11: the recorded runs
+    for name, group in groups.items():
+        verdict = summary.summarise(name, group).verdict
+        assert verdict
+        assert verdict.comparison
+        assert text.heading(verdict) in page
+        assert text.explanation(verdict) in page
+        assert text.not_excluded(verdict.comparison) in page
+    assert page.count("2 of 6 runs end at the reported test accuracy of 98.27 % or above.") == 2
+    # Exact intervals, of 1 of 6 and of 6 of 11 recorded runs.
+    assert page.count("collapsed: 1 of 6, 17 % (0 to 64 %)") == 2
+    assert page.count("collapsed: 6 of 11, 55 % (23 to 83 %)") == 1
     # The end of the collapsed run: on three splits in its row, and as the variant's least.
     assert page.count(">50.00<") == 2 * (3 + 1)
     assert page.count('class="collapsed">yes') == 2
-    assert 'class="word ' in page
     assert "99.876 %" in page
-    assert "a 4\ntaken for a 9" in page
+    assert "a 4 taken for a 9" in page
     for digest in data.SPLIT_SHA256.values():
         assert digest in page
     assert page.count('role="img"') == page.count("<svg ") == 2 + 1 + 12
@@ -49,13 +55,66 @@ def test_page_says_what_there_is_to_say() -> None:
     assert set(re.findall(r'(?:url\(|href=")#([^")]*)', page)) <= set(identifiers)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "answer"),
+    [
+        (98.6, 98.4, "Yes, both figures."),
+        (98.6, 98.1, "One of the two figures is reached."),
+        (97.0, 50.0, "No, neither figure."),
+    ],
+)
+def test_page_of_one_run_says_first_what_was_asked(train: float, test: float, answer: str) -> None:
+    run = made_run("stable", 0, [*[98.5] * 29, test])
+    last = dataclasses.replace(run.final, train=Score(round(550 * train), 55_000, 0.1))
+    settings = config.variant("stable")
+    run = dataclasses.replace(run, config=settings, epochs=(*run.epochs[:-1], last))
+    page = made_pages({"stable": [run]}, None)["en"]
+    first = page.index("Is the reported accuracy reached?")
+    assert first < page.index(answer) < page.index("Test accuracy after each epoch")
+    assert f"<td>{test:.2f}</td>" in page[first:]
+    place = summary.standing(run)
+    assert place
+    assert place.lower.total >= 20
+    assert text.stands(place) in page
+    assert "VERDICT" not in page
+    assert ("below, but within the interval" in page) == (test == 98.1)
+    assert ("The run has collapsed" in page) == (test == 50.0)
+
+
+def test_one_template_in_two_languages() -> None:
+    """Every sentence of the page has its translation, with the same values in it."""
+    template = (report.CHINESE.parent / "report.html").read_text(encoding="utf-8")
+    said = {*re.findall(r'_\("((?:[^"\\]|\\.)*)"\)', template), *text.REASONS.values()}
+    for module in (text, protocol, report):
+        source = Path(module.__file__).read_text(encoding="utf-8")
+        parsed = ast.parse(source)
+        for node in ast.walk(parsed):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("_", "Departure"):
+                with contextlib.suppress(ValueError):  # not a sentence that is written there
+                    said.add(ast.literal_eval(node.args[0]))
+    said |= {"recorded original", *statistics.MEASURES}
+    said |= {*summary.summarise("", made_groups("document")["document"]).accuracies}
+    said |= {"run", "run that collapsed", "reported train", "reported test", "epoch"}
+    said |= {"test accuracy (%)", "final test accuracy (%)", "variant and number of runs"}
+    chinese = json.loads(report.CHINESE.read_text(encoding="utf-8"))
+    assert {*chinese} == said
+    for ours, theirs in chinese.items():
+        braces = (sorted(re.findall(r"\{[^}]*\}", each)) for each in (ours, theirs))
+        assert len({tuple(each) for each in braces}) == 1, ours
+    english, translated = made_pages(made_groups("document"), made_mistakes()).values()
+    assert external(translated) == ["report.html", reference.DOCUMENT]
+    assert re.findall(r"\d+\.\d\d", english) == re.findall(r"\d+\.\d\d", translated)
+    assert translated.startswith('<!DOCTYPE html>\n<html lang="zh-CN">')
+    assert ">每个标记是一次运行" in translated
+    assert ">测试准确率（%）</text>" in translated
+
+
 def test_names_are_text() -> None:
     name = "<b>&$x_$"
-    page = report.page("<script>", made_groups(name), "No <model>.", WRITTEN)
+    page = made_pages(made_groups(name), None)["en"]
     assert "<b>" not in page
-    assert "<script>" not in page
     assert "&lt;b&gt;&amp;$x_$" in page
-    assert "<p>No &lt;model&gt;.</p>" in page
+    assert "The model of the best run, &lt;b&gt;&amp;$x_$-seed4, is not at hand" in page
 
 
 def test_settings_that_differ_are_told() -> None:
@@ -75,11 +134,11 @@ def test_summary_of_a_group() -> None:
     found = summary.summarise("document", group)
     assert found.accuracies["final"].minimum == 50
     assert found.accuracies["best on held out"].minimum == pytest.approx(98.31)
-    assert found.collapses.count == 1
+    assert found.accuracies["mean of epochs 3 to 12"].maximum == pytest.approx(98.4)
+    assert (found.collapses.count, found.falls.count, found.diverged) == (1, 1, 0)
     assert found.reached["test"].count == 2  # 98.3 and 98.4
-    assert found.verdict == statistics.judge(
-        [run.test_curve for run in group], reference.recorded_test_curves()
-    )
+    assert found.near.count == 0  # none of 98.41 to 98.61 % of the training images
+    assert found.verdict == summary.judge(group)
 
 
 def test_reports_of_a_real_run(
@@ -91,16 +150,16 @@ def test_reports_of_a_real_run(
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.endswith("\nResults: out\nReport: out/report.html\n")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert external(page) == [reference.DOCUMENT]
+    assert external(page) == ["report.zh.html", reference.DOCUMENT]
     run = records.read_folder(tmp_path / "out")
     # What the model file says of the test images is what the run counted.
-    assert f"is wrong on\n{10_000 - run.best.test.correct} of 10,000 test images" in page
-    assert page.count("taken for <strong>") == 12
+    assert f"is wrong on {10_000 - run.best.test.correct} of 10,000 test images" in page
+    assert len(re.findall(r"\d taken for \d,", page)) == 12
 
     finished = command("compare", "--from=out", "--save=study.json", "--report=whole.html")
     assert (finished.returncode, finished.stderr) == (0, "")
     whole = (tmp_path / "whole.html").read_text(encoding="utf-8")
-    assert f"is wrong on\n{10_000 - run.best.test.correct} of 10,000 test images" in whole
+    assert f"is wrong on {10_000 - run.best.test.correct} of 10,000 test images" in whole
 
     finished = command("compare", "--from=study.json", "--report=figures.html")
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -1,16 +1,50 @@
-import pytest
+import itertools
+import math
 
-from lstm_mnist.studies import records, reference, statistics
+import numpy as np
+import pytest
+from scipy import stats
+
+from lstm_mnist import config
+from lstm_mnist.studies import protocol, reference, statistics
 
 RECORDED = reference.recorded_test_curves()
+Curves = list[list[float]]
 
 
-def curves(*finals: float, highest: float = 98.6) -> list[list[float]]:
-    return [[97.0, highest + index / 100, final] for index, final in enumerate(finals)]
+def compared(ours: Curves, theirs: Curves = RECORDED) -> statistics.Comparison:
+    return statistics.compare(statistics.measures(ours), statistics.measures(theirs))
+
+
+def shifted(points: float, epochs: slice) -> Curves:
+    """The recorded runs, four times over, with some of their accuracies moved."""
+    made = [[*curve] for curve in RECORDED * 4]
+    for curve in made:
+        curve[epochs] = [accuracy + points for accuracy in curve[epochs]]
+    return made
 
 
 def test_six_of_the_recorded_runs_have_collapsed() -> None:
     assert sum(map(reference.collapsed, RECORDED)) == 6
+
+
+@pytest.mark.parametrize(
+    ("curve", "epoch"),
+    [
+        ([98.0, 96.0, 99.0], 2),
+        ([98.0, 96.01, 99.0, 97.0], 4),
+        ([97.0, 98.5, 96.51, 98.0], None),
+        ([98.5, 98.0, 97.5, 97.0, 96.5, 96.0], 5),  # below the highest, not the last
+        ([90.0], None),
+    ],
+)
+def test_first_fall(curve: list[float], epoch: int | None) -> None:
+    assert statistics.first_fall(curve) == epoch
+
+
+def test_early_mean_is_of_epochs_3_to_12() -> None:
+    curve = [0.0, 0.0, *range(90, 100), 0.0]
+    assert statistics.early(curve) == np.mean(range(90, 100)) == 94.5
 
 
 def test_intervals_are_those_of_the_textbook() -> None:
@@ -26,40 +60,160 @@ def test_intervals_are_those_of_the_textbook() -> None:
     assert high == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
+def test_newcombe_is_that_of_the_paper() -> None:
+    # Newcombe 1998, table II: 56 of 70 against 48 of 80, and 9 of 10 against 3 of 10, method 10.
+    for one, other, expected in (
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((5, 56), (0, 29), (-0.0381, 0.1926)),
+    ):
+        found = statistics.newcombe(statistics.rate(*one), statistics.rate(*other))
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_holm_by_hand() -> None:
+    corrected = statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    assert corrected == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert statistics.holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
+
+
+def test_probability_of_ending_above_is_that_of_mann_whitney() -> None:
+    ours, theirs = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0])
+    pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(ours, theirs)]
+    assert statistics.share_above(ours, theirs) == np.mean(pairs)
+    u = stats.mannwhitneyu(ours, theirs).statistic
+    assert statistics.share_above(ours, theirs) == u / 6
+    # As many resamples as a bootstrap makes, at once.
+    many = statistics.share_above(np.stack([ours, -ours]), np.stack([theirs, theirs]))
+    assert many.tolist() == [np.mean(pairs), 0.0]
+
+
 def test_original_against_itself_is_reproduced() -> None:
-    result = statistics.against_recorded(RECORDED, RECORDED)
+    result = compared(shifted(0, slice(None)))
+    assert result.word == "REPRODUCED"
     assert result.difference == 0
-    verdict = statistics.verdict(result, RECORDED, RECORDED)
-    assert verdict.word == "REPRODUCED"
-    assert verdict.runs_needed is None
+    assert result.falls == pytest.approx(0)
+    assert result.above == 0.5
+    assert result.differing == {}
+    low, high = result.falls_interval
+    assert low < 0 < high
+    assert result.above_interval.low < 0.5 < result.above_interval.high
+
+
+EARLY, LATE = slice(2, 12), slice(12, 30)
 
 
 @pytest.mark.parametrize(
-    ("ours", "word"),
+    ("ours", "word", "differing"),
     [
-        ([[accuracy - 0.5 for accuracy in curve] for curve in RECORDED], "LOWER"),
-        ([[accuracy + 0.5 for accuracy in curve] for curve in RECORDED], "HIGHER"),
-        # As high on the way, but no run collapses.
-        (curves(*[98.4 + index / 100 for index in range(11)]), "HIGHER"),
-        # As high on the way, but all collapse.
-        (curves(*[30.0 + index for index in range(11)]), "LOWER"),
+        (shifted(-0.5, EARLY), "LOWER", {"early mean": -1}),
+        (shifted(+0.5, EARLY), "HIGHER", {"early mean": 1}),
+        # As good early on, but no run falls.
+        ([[*curve[:12], *[98.2] * 18] for curve in RECORDED * 4], "HIGHER", {"first fall": 1}),
+        # As good early on, but all fall at once.
+        (shifted(-60, LATE), "LOWER", {"first fall": -1, "final": -1}),
+        # Better early on, and all fall: what differs points in opposite ways.
+        (
+            [[accuracy + 0.4 for accuracy in curve[:12]] + [30.0] * 18 for curve in RECORDED * 4],
+            "DIFFERENT",
+            {"early mean": 1, "first fall": -1, "final": -1},
+        ),
+        # Ends alone are lower.
+        (
+            [[*curve[:12], *[98.2] * 17, 96.5] for curve in RECORDED[:5] * 4],
+            "HIGHER",
+            {"first fall": 1},
+        ),
         # Two runs, far apart.
-        ([[98.9, 97.9], [98.2, 93.0]], "INCONCLUSIVE"),
+        ([[98.9] * 29 + [97.9], [97.4] * 29 + [96.0]], "INCONCLUSIVE", {}),
     ],
 )
-def test_verdicts(ours: list[list[float]], word: str) -> None:
-    result = statistics.against_recorded(ours, RECORDED)
-    verdict = statistics.verdict(result, ours, RECORDED)
-    assert verdict.word == word, verdict
-    assert (verdict.runs_needed or 0) > 2 or word != "INCONCLUSIVE"
+def test_the_word_comes_from_what_differs(
+    ours: Curves, word: str, differing: dict[str, int]
+) -> None:
+    result = compared(ours)
+    assert (result.word, {**differing, **result.differing}) == (word, result.differing)
 
 
-def test_verdict_says_that_no_number_of_runs_would_do() -> None:
-    (path,) = records.COMMITTED.glob("original_hidden.json")
-    ours = [run.test_curve for run in records.read([path])]
-    verdict = statistics.judge(ours, RECORDED)
-    assert (verdict.word, verdict.runs_needed) == ("INCONCLUSIVE", None)
-    assert "no number of runs settles it against 11 recorded" in verdict.explanation
+def test_certain_but_small_difference_is_equivalent() -> None:
+    """What is within the margin is no difference, however small its p-value."""
+    flat = [[98.0 + 0.01 * (number % 2)] * 30 for number in range(40)]
+    ours = [[accuracy + 0.05 for accuracy in curve] for curve in flat]
+    theirs = [[*curve[:-1], ours[0][-1] + 0.0] for curve in flat]
+    result = compared([[*curve[:-1], theirs[0][-1]] for curve in ours], theirs)
+    assert result.p["early mean"] < 1e-9
+    assert (result.equivalent, result.word) == (True, "REPRODUCED")
+
+
+def test_runs_that_diverge_at_once_are_compared() -> None:
+    result = compared([[9.8] * 30] * 3)
+    assert result.word == "LOWER"
+    assert result.difference < -80
+
+
+def test_without_falls_there_is_nothing_to_test() -> None:
+    result = compared([[98.0, 98.1] * 15, [98.2, 98.1] * 15], [[98.0, 98.2] * 15] * 3)
+    assert (result.sooner, result.p["first fall"]) == (0, 1)
+    assert math.isfinite(result.above_interval.low)
+
+
+def test_log_rank_is_that_of_lifelines() -> None:
+    """Freireich's leukaemia trial, whose log-rank statistic is 16.79 in every textbook."""
+    placebo = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+    treated = [6, 6, 6, 7, 10, 13, 16, 22, 23]
+    censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
+
+    def group(fell: list[int], stood: list[int]) -> statistics.Measures:
+        count = len(fell) + len(stood)
+        falls = stats.CensoredData(uncensored=fell, right=stood)
+        return statistics.Measures(np.arange(count) / 100, falls, len(fell), np.arange(count) * 1.0)
+
+    result = statistics.compare(group(placebo, []), group(treated, censored), resamples=0)
+    assert result.sooner**2 == pytest.approx(16.79, abs=0.01)
+    assert result.signs["first fall"] == -1
+    assert math.isnan(result.above_interval.low)
+
+
+def planned(variant: str, count: int, **changes: int) -> list[config.Config]:
+    return [config.variant(variant, seed=seed, **changes) for seed in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("configs", "recorded", "told"),
+    [
+        (planned("original", 40), 30, []),
+        (planned("document", 20, kernel="keras"), 30, []),
+        (planned("original", 39), 30, ["39 runs where 40 are planned"]),
+        (planned("original", 41), 30, ["41 runs where 40 are planned"]),
+        (planned("original", 40)[1:], 30, ["39 runs where 40", "seeds that are not contiguous"]),
+        (planned("document", 21)[1:], 30, ["seeds that are not contiguous from 0"]),
+        (planned("document", 20), 11, ["11 recorded runs where 30 are planned"]),
+        (planned("document", 20, epochs=90), 30, ["90 epochs where 30 are planned"]),
+        (planned("document", 20, units=9), 30, ["no study of these settings"]),
+        (planned("document_clipped", 10), 30, ["no study of these settings"]),
+        (planned("original", 40, layers=2), 30, ["no study of these settings"]),
+    ],
+)
+def test_departures_from_the_plan(
+    configs: list[config.Config], recorded: int, told: list[str]
+) -> None:
+    found = [
+        phrase.format(**values) for phrase, values in protocol.departures(configs, recorded)
+    ]
+    assert len(found) == len(told)
+    for ours, expected in zip(found, told, strict=True):
+        assert expected in ours
+
+
+def test_plan_is_that_of_the_page() -> None:
+    page = (reference.EARLIER.parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    for name, count in protocol.RUNS.items():
+        assert f"| `{name}` | {count} | " in page
+        assert f"compare --runs={count} --variants={name} " in page
+    assert f"| recorded original | {protocol.RECORDED} | " in page
+    assert "over its epochs {} to {}".format(*protocol.EARLY) in page
+    assert f"margin **{protocol.MARGIN} points**" in page
+    assert f"is {protocol.FALL:g} points or more below the highest of the epochs before" in page
 
 
 def test_false_alarm_of_a_median() -> None:

@@ -1,0 +1,170 @@
+"""What 90 epochs show of the collapse: tables and pictures of `results/collapse.json`.
+
+The runs are made by the command that docs/protocol.md names; nothing is trained here.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from matplotlib.figure import Figure
+from scipy import stats
+
+from benchmarks import record
+from benchmarks.verdicts import p_value, share
+from lstm_mnist.studies import records, statistics
+
+PATH = record.FOLDER / "collapse.json"
+EPOCHS = (30, 60, 90)
+# By the gates: plain, clipped, and with a falling rate.
+ARMS = {
+    "hard sigmoid": ("original", "original_clipped", "original_cosine"),
+    "sigmoid": ("document", "document_clipped", "stable"),
+}
+NOTHING = "| no runs yet |\n|---|\n"
+
+Groups = Mapping[str, Sequence[records.Record]]
+
+
+def read(path: Path = PATH) -> Groups:
+    """Return the study's runs by variant, nothing before it was made."""
+    return records.pooled(records.read([path], diverged=True)) if path.exists() else {}
+
+
+def table_of_falls(groups: Groups) -> str:
+    """Return how many runs have fallen by some epochs."""
+    if not groups:
+        return NOTHING
+    lines = [
+        "| runs | "
+        + " | ".join(f"fallen by {epoch} (95 %)" for epoch in EPOCHS)
+        + " | first falls | arithmetic |",
+        f"|---|{'--:|' * len(EPOCHS)}---|---|",
+    ]
+    for name in itertools.chain(*ARMS.values()):
+        if not (runs := groups.get(name)):
+            continue
+        falls = [statistics.first_fall(run.test_curve) for run in runs]
+        found = sorted(fall for fall in falls if fall)
+        rates = (
+            statistics.rate(sum(fall <= epoch for fall in found), len(runs)) for epoch in EPOCHS
+        )
+        cells = [f"{rate.count} of {rate.total}: {share(rate)}" for rate in rates]
+        arithmetic = ", ".join(f"`{each}`" for each in sorted({run.arithmetic for run in runs}))
+        lines.append(
+            f"| `{name}`, {len(runs)} | {' | '.join(cells)} "
+            f"| {', '.join(map(str, found)) or 'none'} | {arithmetic} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Return the pairs of variants that the protocol compares."""
+    plain = [names[0] for names in ARMS.values()]
+    changed = [(names[0], other) for names in ARMS.values() for other in names[1:]]
+    return [(plain[0], plain[1]), *changed]
+
+
+def table_of_tests(groups: Groups) -> str:
+    """Return which of gates, clipping and rate matter for the time to the first fall."""
+    there = [pair for pair in pairs() if all(name in groups for name in pair)]
+    if not there:
+        return NOTHING
+    found = {}
+    for pair in there:
+        one, other = (
+            statistics.measures([run.test_curve for run in groups[name]]) for name in pair
+        )
+        found[pair] = statistics.compare(one, other, resamples=0)
+    corrected = statistics.holm({pair: each.p["first fall"] for pair, each in found.items()})
+    lines = [
+        "| pair | fell | difference of the shares (95 %) | p (log-rank) | p by Holm |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for (one, other), each in found.items():
+        fell = (statistics.fallen([run.test_curve for run in groups[name]]) for name in (one, other))
+        counts = ", ".join(f"{rate.count} of {rate.total}" for rate in fell)
+        low, high = each.falls_interval
+        lines.append(
+            f"| `{one}`, `{other}` | {counts} | {100 * each.falls:+.0f} % "
+            f"({100 * low:+.0f} to {100 * high:+.0f}) | {p_value(each.p['first fall'])} "
+            f"| {p_value(corrected[one, other])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def announcements(groups: Groups) -> list[tuple[str, int, int, float, float]]:
+    """Return variant, seed, epoch, own gain and that of those standing, of each fall.
+
+    The gains are those after the epoch before the fall; the other is the median over the plain runs
+    that have not fallen by the epoch of the fall.
+    """
+    plain = [run for names in ARMS.values() for run in groups.get(names[0], ())]
+    falls = [(run, statistics.first_fall(run.test_curve)) for run in plain if run.dynamics]
+    found = []
+    for run, fall in falls:
+        if fall is None:
+            continue
+        own = _gain(run, fall - 1)
+        others = [_gain(other, fall - 1) for other, fell in falls if fell is None or fell > fall]
+        known = [gain for gain in others if gain is not None]
+        if own is not None and known:
+            found.append((run.config.variant, run.config.seed, fall, own, median(known)))
+    return found
+
+
+def _gain(run: records.Record, epoch: int) -> float | None:
+    assert run.dynamics
+    return run.dynamics[epoch - 1].gain if epoch <= len(run.dynamics) else None
+
+
+def table_of_announcements(groups: Groups) -> str:
+    """Return whether the gain of a run is larger before it falls than that of the others."""
+    found = announcements(groups)
+    if not found:
+        return NOTHING
+    larger = sum(own > others for *_, own, others in found)
+    p = stats.binomtest(larger, len(found), alternative="greater").pvalue
+    lines = ["| run | fell in epoch | gain before | median of those standing |", "|---|--:|--:|--:|"]
+    lines += [
+        f"| `{variant}`, seed {seed} | {fall} | {own:.2f} | {others:.2f} |"
+        for variant, seed, fall, own, others in found
+    ]
+    lines.append(f"| sign test, larger | {larger} of {len(found)} | p {p_value(p)} | |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(groups: Groups, path: Path) -> None:
+    """Draw the shares of runs that have not fallen, with intervals, and the gains, by gates."""
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    for column, (gates, names) in enumerate(ARMS.items()):
+        for number, name in enumerate(names):
+            runs = groups.get(name, ())
+            if runs:
+                _survival(panels[0, column], runs, name, f"C{number}")
+                for run in runs:
+                    gains = [point.gain for point in run.dynamics or ()]
+                    epochs = range(1, len(gains) + 1)
+                    panels[1, column].plot(epochs, gains, color=f"C{number}", linewidth=0.6)
+        panels[0, column].set(title=gates, ylim=(-0.02, 1.02))
+        panels[0, column].legend(loc="lower left")
+        panels[1, column].set(yscale="log", xlabel="epoch")
+        panels[1, column].axhline(1, color="black", linewidth=0.5)
+        for panel in panels[:, column]:
+            panel.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("share that has not fallen")
+    panels[1, 0].set_ylabel("gain over rows 9 to 28")
+    record.save(figure, path)
+
+
+def _survival(panel: object, runs: Sequence[records.Record], name: str, colour: str) -> None:
+    """Draw a Kaplan-Meier curve with its interval (log-log)."""
+    falls = statistics.measures([run.test_curve for run in runs]).falls
+    survival = stats.ecdf(falls).sf
+    survival.plot(panel, color=colour, label=f"{name} ({len(runs)})")
+    if falls.num_censored() < len(runs):  # else it is not defined
+        interval = survival.confidence_interval(method="log-log")
+        for end in (interval.low, interval.high):
+            end.plot(panel, color=colour, linestyle=":", linewidth=0.8)

@@ -1,0 +1,59 @@
+"""The plan of the studies as values; docs/protocol.md gives the reasons."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_mnist.config import Config, variant
+
+EPOCHS = 30
+EARLY = (3, 12)  # the epochs whose mean accuracy is the primary measure, both included
+FALL = 2.0  # points below the highest accuracy so far
+MARGIN = 0.1  # points, within which mean early accuracies are equivalent
+LEVEL = 0.95
+RECORDED = 30  # runs of the original
+RUNS: Mapping[str, int] = {
+    "original": 40,
+    "document": 20,
+    "prose": 20,
+    "original_hidden": 20,
+    "original_epsilon": 20,
+    "original_cosine": 20,
+    "original_clipped": 20,
+    "stable": 40,
+}
+
+
+class Departure(NamedTuple):
+    """In what runs depart from the plan: a phrase, and the values for its braces."""
+
+    phrase: str
+    values: Mapping[str, Any]
+
+
+def departures(configs: Sequence[Config], recorded: int) -> Iterator[Departure]:
+    """Yield in what runs, and the number of recorded ones beside them, depart from the plan.
+
+    The runs differ in nothing but seed and kernel.
+    """
+    first, seeds = configs[0], sorted(config.seed for config in configs)
+    if first.epochs != EPOCHS:
+        values = {"epochs": first.epochs, "planned": EPOCHS}
+        yield Departure("{epochs} epochs where {planned} are planned", values)
+    planned = RUNS.get(first.variant)
+    if planned is None or _own(first):
+        yield Departure("no study of these settings is planned", {})
+    else:
+        if len(seeds) != planned:
+            values = {"count": len(seeds), "planned": planned}
+            yield Departure("{count} runs where {planned} are planned", values)
+        if seeds != [*range(len(seeds))]:
+            yield Departure("seeds that are not contiguous from 0", {})
+    if recorded != RECORDED:
+        values = {"count": recorded, "planned": RECORDED}
+        yield Departure("{count} recorded runs where {planned} are planned", values)
+
+
+def _own(config: Config) -> list[str]:
+    """Return the settings that neither the variant nor the study's plan decides."""
+    differences = config.differences(variant(config.variant))
+    return [name for name in differences if name not in ("seed", "kernel", "epochs")]

@@ -1,0 +1,347 @@
+"""The tables of docs/results.md, computed again from the JSON files by NumPy and SciPy alone.
+
+Nothing of the project is imported here, so that a mistake in its statistics does not confirm
+itself.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+# A network whose logits are not numbers names every image 0.
+ZEROS = {"train": 5_444, "validation": 479, "test": 980}
+TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
+REPORTED = {"train": 98.51, "test": 98.27}
+
+Array = NDArray[np.float64]
+Curves = dict[str, Array]  # [runs, epochs] in percent by split
+
+
+def rows(name: str) -> list[list[str]]:
+    """Return the cells of a table of the page, without its head."""
+    found = re.search(rf"study`: {name}\. -->\n(.*?)<!-- End", PAGE, re.DOTALL)
+    assert found, name
+    lines = found[1].strip().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def study(path: Path) -> list[dict[str, Any]]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    columns = content["epoch_columns"]
+    for run in content["runs"]:
+        rest = run["config"]["epochs"] - len(run["epochs"])
+        run["curves"] = {
+            split: [
+                100 * count / TOTALS[split]
+                for count in [
+                    *(epoch[columns.index(split)] for epoch in run["epochs"]),
+                    *[ZEROS[split]] * rest,
+                ]
+            ]
+            for split in TOTALS
+        }
+    return sorted(content["runs"], key=lambda run: run["config"]["seed"])
+
+
+def curves(runs: list[dict[str, Any]]) -> Curves:
+    return {split: np.array([run["curves"][split] for run in runs]) for split in TOTALS}
+
+
+def studied(name: str) -> Curves:
+    return curves(study(ROOT / "lstm_mnist" / "results" / f"{name}.json"))
+
+
+def recorded() -> Curves:
+    traces = ROOT / "lstm_mnist" / "traces"
+    path = traces / "recorded_runs.json"
+    path = path if path.exists() else traces / "original_runs.json"
+    both = np.array([run["curve"] for run in json.loads(path.read_text())["runs"]])
+    return {"train": both[..., 0], "test": both[..., 1]}
+
+
+def group(label: str) -> Curves:
+    return recorded() if label.startswith("recorded") else studied(label.split("`")[1])
+
+
+def falls(test: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the epochs of first falls, or the last ones, and whether runs fall."""
+    highest = np.maximum.accumulate(test, axis=1)[:, :-1]
+    low = test[:, 1:] <= highest - 2
+    fell = low.any(axis=1)
+    return np.where(fell, low.argmax(axis=1) + 2, test.shape[1]), fell
+
+
+def exact(count: int, total: int) -> tuple[float, float]:
+    low = stats.beta.ppf(0.025, count, total - count + 1) if count else 0.0
+    high = stats.beta.ppf(0.975, count + 1, total - count) if count < total else 1.0
+    return 100 * low, 100 * high
+
+
+def wilson(count: float, total: int) -> tuple[float, float]:
+    z, p = stats.norm.ppf(0.975), count / total
+    half = z * np.sqrt(p * (1 - p) / total + (z / 2 / total) ** 2)
+    centre = p + z * z / 2 / total
+    return (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
+
+
+def newcombe(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[float, float, float]:
+    p, q = one.mean(), other.mean()
+    (a, b), (c, d) = (wilson(each.sum(), len(each)) for each in (one, other))
+    low = p - q - np.sqrt((p - a) ** 2 + (d - q) ** 2)
+    high = p - q + np.sqrt((b - p) ** 2 + (q - c) ** 2)
+    return 100 * (p - q), 100 * low, 100 * high
+
+
+def welch(one: Array, other: Array, level: float) -> tuple[float, float, float, float]:
+    """Return the difference of the means, its interval and the p-value."""
+    parts = [each.var(ddof=1) / len(each) for each in (one, other)]
+    error = np.sqrt(sum(parts))
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(each) - 1) for part, each in zip(parts, (one, other), strict=True)
+    )
+    difference = one.mean() - other.mean()
+    half = stats.t.ppf(0.5 + level / 2, freedom) * error
+    p = 2 * stats.t.sf(abs(difference) / error, freedom)
+    return difference, difference - half, difference + half, p
+
+
+def logrank(one: Array, other: Array) -> tuple[float, float]:
+    """Return how many more runs of the first group fall than expected, and the p-value."""
+    (times, fell), (others, others_fell) = falls(one), falls(other)
+    more = variance = 0.0
+    for time in np.unique([*times[fell], *others[others_fell]]):
+        risk, risk_others = np.sum(times >= time), np.sum(others >= time)
+        now = np.sum(fell & (times == time))
+        both = now + np.sum(others_fell & (others == time))
+        all_at_risk = risk + risk_others
+        more += now - both * risk / all_at_risk
+        if all_at_risk > 1:
+            variance += (
+                both
+                * (risk / all_at_risk)
+                * (risk_others / all_at_risk)
+                * (all_at_risk - both)
+                / (all_at_risk - 1)
+            )
+    return more, float(stats.chi2.sf(more**2 / variance, 1)) if variance else 1.0
+
+
+def above(one: Array, other: Array) -> tuple[float, float, float]:
+    """Return how often a value is above another, in percent, and its bootstrap interval."""
+
+    def share(a: Array, b: Array) -> float:
+        return 100 * float(np.mean(np.sign(a[:, None] - b[None]) / 2 + 0.5))
+
+    random = np.random.default_rng(1)
+    again = [share(random.choice(one, len(one)), random.choice(other, len(other))) for _ in range(4000)]
+    low, high = np.percentile(again, [2.5, 97.5])
+    return share(one, other), low, high
+
+
+def holm(values: list[float]) -> list[float]:
+    order = np.argsort(values)
+    corrected = np.maximum.accumulate([(len(values) - rank) * values[i] for rank, i in enumerate(order)])
+    result = np.empty(len(values))
+    result[order] = np.minimum(corrected, 1)
+    return [*result]
+
+
+def shown(cell: str, *expected: float, within: float = 0.0) -> None:
+    """Check a cell's numbers against what is expected, to the digits that it has."""
+    found = re.findall(r"[-+]?\d+(?:\.\d+)?", cell)
+    assert len(found) >= len(expected), cell
+    for text, value in zip(found, expected, strict=False):
+        digits = len(text.partition(".")[2])
+        assert float(text) == pytest.approx(value, abs=0.5 * 10**-digits + 1e-9 + within), cell
+
+
+def shown_p(cell: str, p: float) -> None:
+    if p < 1e-4:
+        assert cell == "below 1e-4"
+    else:
+        assert float(cell) == pytest.approx(p, rel=0.051)
+
+
+def check_measures(cells: list[str], ours: Curves, theirs: Curves) -> str:
+    """Check the cells of a comparison, and return the verdict's word."""
+    early = [side["test"][:, 2:12].mean(axis=1) for side in (ours, theirs)]
+    ends = [side["test"][:, -1] for side in (ours, theirs)]
+    more, falls_p = logrank(ours["test"], theirs["test"])
+    difference, low, high, early_p = welch(early[0], early[1], 0.95)
+    p = [early_p, falls_p, float(stats.mannwhitneyu(*ends).pvalue)]
+    shown(cells[0], difference, low, high)
+    shown(cells[2], *newcombe(*(falls(side["test"])[1] for side in (ours, theirs))))
+    shares = above(*ends)
+    shown(cells[4], shares[0])
+    shown(cells[4], *shares, within=3.5)  # two bootstraps are not one
+    corrected = holm(p)
+    for cell, value in zip(cells[1::2], corrected, strict=False):
+        shown_p(cell, value)
+    _, low, high, _ = welch(early[0], early[1], 0.90)
+    equivalent = -0.1 < low and high < 0.1
+    signs = np.sign([difference, -more, shares[0] - 50])
+    differing = {
+        sign
+        for index, (sign, value) in enumerate(zip(signs, corrected, strict=True))
+        if value < 0.05 and not (index == 0 and equivalent)
+    }
+    if len(differing) == 2:
+        return "DIFFERENT"
+    if differing:
+        return "HIGHER" if 1 in differing else "LOWER"
+    return "REPRODUCED" if equivalent else "INCONCLUSIVE"
+
+
+def test_table_of_variants() -> None:
+    found = rows("variants")
+    assert found[0][0].startswith("recorded original")
+    for label, *cells in found:
+        test = group(label)["test"]
+        early, ends = test[:, 2:12].mean(axis=1), test[:, -1]
+        _, fell = falls(test)
+        assert int(label.rpartition(" ")[2]) == len(test)
+        for cell, value in zip(
+            cells,
+            (
+                early.mean(),
+                early.std(ddof=1),
+                ends.mean(),
+                ends.std(ddof=1),
+                np.median(ends),
+                ends.min(),
+                ends.max(),
+            ),
+            strict=False,
+        ):
+            shown(cell, value)
+        low, high = exact(fell.sum(), len(fell))
+        shown(cells[7], fell.sum(), 100 * fell.mean(), low, high)
+        assert int(cells[8]) == np.sum(ends <= test.max(axis=1) - 2)
+
+
+def test_table_of_verdicts() -> None:
+    found = rows("verdicts")
+    assert found
+    theirs = recorded()
+    for label, *cells in found:
+        ours = group(label)
+        word = check_measures(cells, ours, theirs)
+        name = label.split("`")[1]
+        seeds = [run["config"]["seed"] for run in study(ROOT / f"lstm_mnist/results/{name}.json")]
+        complete = seeds == [*range(PLAN[name])] and len(theirs["test"]) == 30
+        assert cells[6] == (word if complete else "none")
+        assert (cells[7] == "") == complete
+
+
+# As docs/protocol.md has it.
+PLAN = {
+    name: int(count)
+    for name, count in re.findall(
+        r"^\| `(\w+)` \| (\d+) \|", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE
+    )
+}
+
+
+def test_table_of_changes() -> None:
+    original = studied("original")
+    for label, *cells in rows("changes"):
+        check_measures(cells, group(label), original)
+
+
+def test_table_of_the_reported_pair() -> None:
+    ends = {split: wilson(round(REPORTED[split] / 100 * TOTALS[split]), TOTALS[split]) for split in REPORTED}
+    for label, *cells in rows("pair"):
+        finals = {split: curve[:, -1] for split, curve in group(label).items()}
+        count = len(finals["test"])
+        inside = np.all(
+            [
+                (100 * low <= finals[split]) & (finals[split] <= 100 * high)
+                for split, (low, high) in ends.items()
+            ],
+            axis=0,
+        )
+        reached = [finals[split] >= REPORTED[split] for split in REPORTED]
+        shown(cells[0], inside.sum(), count)
+        shown(cells[1], 100 * inside.mean(), *exact(inside.sum(), count))
+        for cell, values in zip(cells[2:], (*reached, reached[0] & reached[1]), strict=True):
+            shown(cell, values.sum(), count)
+
+
+def collapse() -> dict[str, list[dict[str, Any]]]:
+    path = ROOT / "benchmarks" / "results" / "collapse.json"
+    if not path.exists():
+        pytest.skip("the study to 90 epochs is not there yet")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for run in study(path):
+        groups.setdefault(run["config"]["variant"], []).append(run)
+    return groups
+
+
+def test_tables_of_falls() -> None:
+    groups = collapse()
+    for label, *cells in rows("falls"):
+        times, fell = falls(curves(groups[label.split("`")[1]])["test"])
+        for cell, epoch in zip(cells, (30, 60, 90), strict=False):
+            by = int(np.sum(fell & (times <= epoch)))
+            shown(cell, by, len(fell), 100 * by / len(fell), *exact(by, len(fell)))
+        assert cells[3] == (", ".join(map(str, sorted(times[fell]))) or "none")
+    found = rows("fall_tests")
+    sides = [[curves(groups[name])["test"] for name in label.split("`")[1::2]] for label, *_ in found]
+    p = [logrank(one, other)[1] for one, other in sides]
+    for (_, *cells), (one, other), raw, corrected in zip(found, sides, p, holm(p), strict=True):
+        shown(cells[1], *newcombe(falls(one)[1], falls(other)[1]))
+        shown_p(cells[2], raw)
+        shown_p(cells[3], corrected)
+
+
+def test_table_of_gains() -> None:
+    groups = collapse()
+    plain = [
+        (run, *(each[0] for each in falls(np.array([run["curves"]["test"]]))))
+        for name in ("original", "document")
+        for run in groups.get(name, ())
+    ]
+    column = 3  # of `dynamics`
+    found = rows("gains")
+    fallen = [(run, time) for run, time, fell in plain if fell and run.get("dynamics")]
+    if not fallen:
+        assert found == []
+        return
+    larger = 0
+    for (label, *cells), (run, time) in zip(found, fallen, strict=False):
+        own = run["dynamics"][time - 2][column]
+        others = np.median(
+            [
+                other["dynamics"][time - 2][column]
+                for other, when, fell in plain
+                if not fell or when > time
+            ]
+        )
+        assert label == f"`{run['config']['variant']}`, seed {run['config']['seed']}"
+        assert int(cells[0]) == time
+        shown(cells[1], own)
+        shown(cells[2], float(others))
+        larger += own > others
+    shown(found[-1][1], larger, len(fallen))
+
+
+def test_table_of_characteristics() -> None:
+    result = json.loads((ROOT / "benchmarks/results/characteristics.json").read_text())
+    found = rows("characteristics")
+    assert len(found) == len(result["scenarios"])
+    words = ("REPRODUCED", "LOWER", "HIGHER", "DIFFERENT", "INCONCLUSIVE")
+    for cells, scenario in zip(found, result["scenarios"], strict=True):
+        assert sum(scenario["words"].values()) == result["simulations"]
+        for cell, word in zip(cells[3:], words, strict=True):
+            shown(cell, 100 * scenario["words"].get(word, 0) / result["simulations"])
+        if not scenario["shift"] and scenario["rate"] is None:
+            wrong = sum(float(cell) for cell in cells[4:7])
+            assert wrong <= 5 + 3 * 100 * np.sqrt(0.05 * 0.95 / result["simulations"])
