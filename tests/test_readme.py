@@ -24,7 +24,7 @@ PAGES = [
     *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")),
 ]
 # Pages of docs that are not translated.
-ENGLISH_ONLY = {"design.md", "faults.md", "protocol.md", "settings.md"}
+ENGLISH_ONLY = {"design.md", "faults.md", "settings.md"}
 PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh.md"),
     *(
