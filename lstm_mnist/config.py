@@ -32,8 +32,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    # Which generation of settings it came with: files that are older lack it, and their runs had the
-    # default.
+    # With which generation of settings it came: older files lack it, and their runs had the default.
     generation: int = 0
 
 

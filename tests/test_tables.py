@@ -73,10 +73,11 @@ def group(label: str) -> Curves:
 
 def falls(test: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return the epochs of first falls, or the last ones, and whether runs fall."""
-    highest = np.maximum.accumulate(test, axis=1)[:, :-1]
-    low = test[:, 1:] <= highest - 2
+    nothing = np.full((len(test), 1), 9.80 + 2)  # a network that names every image 0 has fallen
+    highest = np.maximum.accumulate(np.hstack([nothing, test]), axis=1)[:, :-1]
+    low = test <= highest - 2
     fell = low.any(axis=1)
-    return np.where(fell, low.argmax(axis=1) + 2, test.shape[1]), fell
+    return np.where(fell, low.argmax(axis=1) + 1, test.shape[1]), fell
 
 
 def exact(count: int, total: int) -> tuple[float, float]:

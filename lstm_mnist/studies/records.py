@@ -53,7 +53,7 @@ class Record(Run):
 
     @property
     def best(self) -> Epoch:
-        """Return the epoch with most correct held-out images; a run that has diverged keeps none."""
+        """Return the epoch with most correct held-out images, the last one of a diverged run."""
         return self.final if self.diverged else super().best
 
     @property

@@ -136,8 +136,11 @@ def early(curve: Curve) -> float:
 
 
 def first_fall(curve: Curve) -> int | None:
-    """Return the first epoch far below the highest accuracy of those before, None without one."""
-    highest = -math.inf
+    """Return the first epoch far below the highest accuracy of those before, None without one.
+
+    A network that names every image 0, as one does that has diverged, has fallen in any epoch.
+    """
+    highest = protocol.ALL_NAMED_0 + protocol.FALL
     for epoch, accuracy in enumerate(curve, 1):
         if accuracy <= highest - protocol.FALL:
             return epoch
@@ -173,11 +176,7 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
         warnings.simplefilter("ignore", RuntimeWarning)
         welch = stats.ttest_ind(ours.early, theirs.early, equal_var=False)
     fallen, others_fallen = (rate(side.fallen, len(side.final)) for side in (ours, theirs))
-    if fallen.count or others_fallen.count:
-        logrank = stats.logrank(ours.falls, theirs.falls)
-        sooner, falls_p = float(logrank.statistic), float(logrank.pvalue)
-    else:
-        sooner, falls_p = 0.0, 1.0
+    sooner, falls_p = _logrank(ours, theirs)
     finals = ours.final, theirs.final
     return Comparison(
         count=fallen.total,
@@ -196,6 +195,19 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
             "final": float(stats.mannwhitneyu(*finals).pvalue),
         },
     )
+
+
+def _logrank(ours: Measures, theirs: Measures) -> tuple[float, float]:
+    """Return the log-rank statistic and its p-value; where no fall tells the groups apart, 0 and 1.
+
+    Above 0, the first group falls sooner or more often than the other.
+    """
+    if not ours.fallen + theirs.fallen:
+        return 0.0, 1.0
+    with np.errstate(invalid="ignore"):
+        result = stats.logrank(ours.falls, theirs.falls)
+    known = math.isfinite(result.statistic)
+    return (float(result.statistic), float(result.pvalue)) if known else (0.0, 1.0)
 
 
 def share_above(

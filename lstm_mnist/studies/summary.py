@@ -57,14 +57,12 @@ class Summary:
 def summarise(name: str, runs: Sequence[Record]) -> Summary:
     """Summarise a group of runs, and set it beside the recorded ones."""
     train, test = ([run.curve(split) for run in runs] for split in reference.REPORTED)
-    figures = _figures(train, test)
-    best = statistics.summarise([run.best.test.percent for run in runs])
+    best = [run.best.test.percent for run in runs]
     return Summary(
         name=name,
-        accuracies={"best on held out": best, **figures.pop("accuracies")},
         diverged=sum(run.diverged is not None for run in runs),
         verdict=judge(runs),
-        **figures,
+        **_figures(train, test, best),
     )
 
 
@@ -74,15 +72,23 @@ def summarise_recorded() -> Summary:
     return Summary(name="recorded original", diverged=0, verdict=None, **figures)
 
 
-def _figures(train: statistics.Curves, test: statistics.Curves) -> dict[str, Any]:
+def _figures(
+    train: statistics.Curves, test: statistics.Curves, best: Sequence[float] = ()
+) -> dict[str, Any]:
     """Return the figures that there are of any group, by the fields of a summary."""
-    accuracies = {"final": [curve[-1] for curve in test], "highest on test": [*map(max, test)]}
-    if reaches_early(test):
-        accuracies["mean of epochs {} to {}".format(*protocol.EARLY)] = [
-            statistics.early(curve) for curve in test
-        ]
+    first, last = protocol.EARLY
+    accuracies = {
+        "final": [curve[-1] for curve in test],
+        "best on held out": best,
+        "highest on test": [*map(max, test)],
+        f"mean of epochs {first} to {last}": [
+            statistics.early(curve) for curve in test if len(curve) >= last
+        ],
+    }
     return {
-        "accuracies": {name: statistics.summarise(each) for name, each in accuracies.items()},
+        "accuracies": {
+            name: statistics.summarise(each) for name, each in accuracies.items() if each
+        },
         "collapses": statistics.rate(sum(map(reference.collapsed, test)), len(test)),
         "falls": statistics.fallen(test),
         "reached": {
@@ -91,11 +97,6 @@ def _figures(train: statistics.Curves, test: statistics.Curves) -> dict[str, Any
         },
         "near": statistics.rate(sum(map(_near, train, test)), len(test)),
     }
-
-
-def reaches_early(curves: statistics.Curves) -> bool:
-    """Return whether all runs have the early epochs, of which the primary measure is a mean."""
-    return all(len(curve) >= protocol.EARLY[1] for curve in curves)
 
 
 def _reached(split: str, finals: Sequence[float]) -> Reached:

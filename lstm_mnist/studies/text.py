@@ -78,8 +78,8 @@ def _distribution(summary: Summary) -> str:
     ]
     if summary.diverged:
         lines.append(
-            f"diverged: {summary.diverged} of {summary.count}, which score what a network does that "
-            "names every image 0"
+            f"diverged: {summary.diverged} of {summary.count}, with what a network scores that names "
+            "every image 0"
         )
     return "\n".join(lines)
 
@@ -198,8 +198,8 @@ def stands(place: Standing | None, _: Translate = english) -> str:
     lower, studied = place.lower, place.studied
     sentence = _(
         "Of {total} studied runs of the same settings, which end between {minimum:.2f} and "
-        "{maximum:.2f} %, {lower} end lower and {equal} as high: a share of {share:.0%} lower (95 % "
-        "interval {low:.0%} to {high:.0%})."
+        "{maximum:.2f} %, {lower} end lower and {equal} as high: a share of {share:.0%} lower "
+        "(95 % interval {low:.0%} to {high:.0%})."
     ).format(
         total=lower.total,
         minimum=studied.minimum,

@@ -36,6 +36,7 @@ def test_six_of_the_recorded_runs_have_collapsed() -> None:
         ([97.0, 98.5, 96.51, 98.0], None),
         ([98.5, 98.0, 97.5, 97.0, 96.5, 96.0], 5),  # below the highest, not the last
         ([90.0], None),
+        ([9.8, 9.8], 1),  # diverged in the first epoch
     ],
 )
 def test_first_fall(curve: list[float], epoch: int | None) -> None:
