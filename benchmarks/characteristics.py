@@ -34,6 +34,7 @@ SCENARIOS: Sequence[tuple[float, float | None]] = (
     (-0.5, None),
     (0.0, 0.0),
     (0.0, 0.3),
+    (0.0, 0.55),
     (0.0, 0.9),
 )
 WORDS = ("REPRODUCED", "LOWER", "HIGHER", "DIFFERENT", "INCONCLUSIVE")

@@ -30,10 +30,14 @@ WORDS = {
     "ends above (95 %)": "结束时更高的概率（95 %）",
     "departs from the plan": "与计划不符之处",
     "none": "无",
+    "below 1e-4": "低于 1e-4",
     "share (95 %)": "比例（95 %）",
-    "train from 98.41 to 98.61 and test from 98.00 to 98.51": "训练 98.41 至 98.61 且测试 98.00 至 98.51",
+    "train from 98.41 to 98.61 and test from 98.00 to 98.51": (
+        "训练 98.41 至 98.61 且测试 98.00 至 98.51"
+    ),
     "train at 98.51 or above": "训练不低于 98.51",
     "test at 98.27 or above": "测试不低于 98.27",
+    "after some epoch": "某个 epoch 之后如此",
     "both": "两者",
     "sign test, larger": "符号检验，更大者",
     "fallen by 30 (95 %)": "到 30 为止跌落（95 %）",
@@ -95,4 +99,4 @@ def table(markdown: str) -> str:
 
 def _cell(cell: str) -> str:
     whole = WORDS.get(cell) or ", ".join(WORDS.get(part, part) for part in cell.split(", "))
-    return re.sub(r"(?<=[\d%]) (of|to) (?=\d)", lambda word: BETWEEN[word[1]], whole)
+    return re.sub(r"(?<=[\d%]) (of|to) (?=[-+\d])", lambda word: BETWEEN[word[1]], whole)

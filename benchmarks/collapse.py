@@ -73,23 +73,22 @@ def table_of_tests(groups: Groups) -> str:
         return NOTHING
     found = {}
     for pair in there:
-        one, other = (
-            statistics.measures([run.test_curve for run in groups[name]]) for name in pair
-        )
-        found[pair] = statistics.compare(one, other, resamples=0)
-    corrected = statistics.holm({pair: each.p["first fall"] for pair, each in found.items()})
+        sides = (statistics.measures([run.test_curve for run in groups[name]]) for name in pair)
+        found[pair] = statistics.compare(*sides, resamples=0)
+    p = {"/".join(pair): each.p["first fall"] for pair, each in found.items()}
+    corrected = statistics.holm(p)
     lines = [
         "| pair | fell | difference of the shares (95 %) | p (log-rank) | p by Holm |",
         "|---|--:|--:|--:|--:|",
     ]
-    for (one, other), each in found.items():
-        fell = (statistics.fallen([run.test_curve for run in groups[name]]) for name in (one, other))
+    for pair, each in found.items():
+        fell = (statistics.fallen([run.test_curve for run in groups[name]]) for name in pair)
         counts = ", ".join(f"{rate.count} of {rate.total}" for rate in fell)
         low, high = each.falls_interval
         lines.append(
-            f"| `{one}`, `{other}` | {counts} | {100 * each.falls:+.0f} % "
+            f"| `{pair[0]}`, `{pair[1]}` | {counts} | {100 * each.falls:+.0f} % "
             f"({100 * low:+.0f} to {100 * high:+.0f}) | {p_value(each.p['first fall'])} "
-            f"| {p_value(corrected[one, other])} |"
+            f"| {p_value(corrected['/'.join(pair)])} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -126,7 +125,10 @@ def table_of_announcements(groups: Groups) -> str:
         return NOTHING
     larger = sum(own > others for *_, own, others in found)
     p = stats.binomtest(larger, len(found), alternative="greater").pvalue
-    lines = ["| run | fell in epoch | gain before | median of those standing |", "|---|--:|--:|--:|"]
+    lines = [
+        "| run | fell in epoch | gain before | median of those standing |",
+        "|---|--:|--:|--:|",
+    ]
     lines += [
         f"| `{variant}`, seed {seed} | {fall} | {own:.2f} | {others:.2f} |"
         for variant, seed, fall, own, others in found

@@ -133,7 +133,8 @@ def _read(path: Path) -> Any:
 def table_of_summary(groups: Groups) -> str:
     """Return the table of the README: what came out."""
     recorded = summary.summarise_recorded()
-    rows = {f"recorded original, {recorded.count}": recorded}
+    label = f"recorded original, {recorded.count}"
+    rows, arithmetic = {label: recorded}, {label: "TensorFlow 1.15.5"}
     for name in SUMMARISED:
         group = summary.summarise(name, groups[name])
         rows[f"`{name}`, {group.count}"] = group
@@ -143,7 +144,6 @@ def table_of_summary(groups: Groups) -> str:
         f"| end at {reference.REPORTED_TEST} or above | collapsed | arithmetic |",
         "|---|--:|--:|--:|--:|---|",
     ]
-    arithmetic = {f"recorded original, {recorded.count}": "TensorFlow 1.15.5"}
     for label, group in rows.items():
         finals, highest = group.accuracies["final"], group.accuracies["highest on test"]
         lines.append(

@@ -32,7 +32,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    # With which generation of settings it came: older files lack it, and their runs had the default.
+    # The generation of settings it came with: older files lack it, and their runs had the default.
     generation: int = 0
 
 

@@ -71,12 +71,12 @@ def group(label: str) -> Curves:
     return recorded() if label.startswith("recorded") else studied(label.split("`")[1])
 
 
-def falls(test: Array) -> tuple[Array, NDArray[np.bool_]]:
+def falls(test: Array) -> tuple[NDArray[Any], Any]:
     """Return the epochs of first falls, or the last ones, and whether runs fall."""
     nothing = np.full((len(test), 1), 9.80 + 2)  # a network that names every image 0 has fallen
     highest = np.maximum.accumulate(np.hstack([nothing, test]), axis=1)[:, :-1]
-    low = test <= highest - 2
-    fell = low.any(axis=1)
+    low: NDArray[np.bool_] = test <= highest - 2
+    fell = np.any(low, axis=1)
     return np.where(fell, low.argmax(axis=1) + 1, test.shape[1]), fell
 
 
@@ -142,14 +142,18 @@ def above(one: Array, other: Array) -> tuple[float, float, float]:
         return 100 * float(np.mean(np.sign(a[:, None] - b[None]) / 2 + 0.5))
 
     random = np.random.default_rng(1)
-    again = [share(random.choice(one, len(one)), random.choice(other, len(other))) for _ in range(4000)]
+    again = [
+        share(random.choice(one, len(one)), random.choice(other, len(other))) for _ in range(4000)
+    ]
     low, high = np.percentile(again, [2.5, 97.5])
     return share(one, other), low, high
 
 
 def holm(values: list[float]) -> list[float]:
     order = np.argsort(values)
-    corrected = np.maximum.accumulate([(len(values) - rank) * values[i] for rank, i in enumerate(order)])
+    corrected = np.maximum.accumulate(
+        [(len(values) - rank) * values[i] for rank, i in enumerate(order)]
+    )
     result = np.empty(len(values))
     result[order] = np.minimum(corrected, 1)
     return [*result]
@@ -187,7 +191,7 @@ def check_measures(cells: list[str], ours: Curves, theirs: Curves) -> str:
     for cell, value in zip(cells[1::2], corrected, strict=False):
         shown_p(cell, value)
     _, low, high, _ = welch(early[0], early[1], 0.90)
-    equivalent = -0.1 < low and high < 0.1
+    equivalent = low > -0.1 and high < 0.1
     signs = np.sign([difference, -more, shares[0] - 50])
     differing = {
         sign
@@ -258,21 +262,28 @@ def test_table_of_changes() -> None:
 
 
 def test_table_of_the_reported_pair() -> None:
-    ends = {split: wilson(round(REPORTED[split] / 100 * TOTALS[split]), TOTALS[split]) for split in REPORTED}
+    ends = {
+        split: wilson(round(REPORTED[split] / 100 * TOTALS[split]), TOTALS[split])
+        for split in REPORTED
+    }
     for label, *cells in rows("pair"):
-        finals = {split: curve[:, -1] for split, curve in group(label).items()}
+        accuracies = group(label)
+        finals = {split: curve[:, -1] for split, curve in accuracies.items()}
         count = len(finals["test"])
-        inside = np.all(
+        within = np.all(
             [
-                (100 * low <= finals[split]) & (finals[split] <= 100 * high)
+                (100 * low <= accuracies[split]) & (accuracies[split] <= 100 * high)
                 for split, (low, high) in ends.items()
             ],
             axis=0,
         )
+        inside = within[:, -1]
         reached = [finals[split] >= REPORTED[split] for split in REPORTED]
         shown(cells[0], inside.sum(), count)
         shown(cells[1], 100 * inside.mean(), *exact(inside.sum(), count))
-        for cell, values in zip(cells[2:], (*reached, reached[0] & reached[1]), strict=True):
+        for cell, values in zip(
+            cells[2:], (within.any(axis=1), *reached, reached[0] & reached[1]), strict=True
+        ):
             shown(cell, values.sum(), count)
 
 
@@ -295,7 +306,9 @@ def test_tables_of_falls() -> None:
             shown(cell, by, len(fell), 100 * by / len(fell), *exact(by, len(fell)))
         assert cells[3] == (", ".join(map(str, sorted(times[fell]))) or "none")
     found = rows("fall_tests")
-    sides = [[curves(groups[name])["test"] for name in label.split("`")[1::2]] for label, *_ in found]
+    sides = [
+        [curves(groups[name])["test"] for name in label.split("`")[1::2]] for label, *_ in found
+    ]
     p = [logrank(one, other)[1] for one, other in sides]
     for (_, *cells), (one, other), raw, corrected in zip(found, sides, p, holm(p), strict=True):
         shown(cells[1], *newcombe(falls(one)[1], falls(other)[1]))

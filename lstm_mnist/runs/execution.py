@@ -138,9 +138,7 @@ class _Keeper(Observer):
         run_folder.write_history(self._folder / run_folder.HISTORY, state.run.epochs)
         if self._recorder:
             run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
-            run_folder.write_table(
-                self._folder / run_folder.EPOCH_DYNAMICS, self._recorder.epochs
-            )
+            run_folder.write_table(self._folder / run_folder.EPOCH_DYNAMICS, self._recorder.epochs)
         if best:
             model_files.write(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
 

@@ -51,9 +51,7 @@ def _finished(folder: Path, config: Config, *, dynamics: bool) -> bool:
         return False
     run = records.read_folder(folder)
     if dynamics and run.dynamics is None and not run.diverged:
-        raise UsageError(
-            f"{folder} was trained without --record_dynamics: name another folder"
-        )
+        raise UsageError(f"{folder} was trained without --record_dynamics: name another folder")
     found = run.config
     if found != config:
         names = found.as_dict()

@@ -28,7 +28,7 @@ COMMITTED = Path(__file__).parents[1] / "results"
 # An epoch in a study file: numbers of correct images, then mean losses in nats.
 EPOCH_COLUMNS = (*TOTALS, "training_loss", *(f"{split}_loss" for split in TOTALS))
 # Where logits are not numbers, the largest is the first: all images are named 0, which so many are.
-_ALL_NAMED_0 = {
+_ALL_NAMED_0: Mapping[str, Any] = {
     split: Score(zeros, TOTALS[split], math.nan)
     for split, zeros in (("train", 5_444), ("validation", 479), ("test", 980))
 }

@@ -96,7 +96,7 @@ class Comparison:
     def equivalent(self) -> bool:
         """Return whether the mean early accuracies are equivalent."""
         low, high = self.equivalence_interval
-        return -MARGIN < low and high < MARGIN
+        return low > -MARGIN and high < MARGIN
 
     @property
     def signs(self) -> dict[str, int]:
@@ -257,7 +257,9 @@ def newcombe(one: Rate, other: Rate) -> Interval:
     Newcombe 1998, Statistics in Medicine 17, method 10.
     """
     p, q = one.fraction, other.fraction
-    (low, high), (other_low, other_high) = (_wilson(each.count, each.total) for each in (one, other))
+    (low, high), (other_low, other_high) = (
+        _wilson(each.count, each.total) for each in (one, other)
+    )
     return Interval(
         p - q - math.hypot(p - low, other_high - q), p - q + math.hypot(high - p, q - other_low)
     )

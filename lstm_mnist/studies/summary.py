@@ -68,7 +68,8 @@ def summarise(name: str, runs: Sequence[Record]) -> Summary:
 
 def summarise_recorded() -> Summary:
     """Summarise the recorded runs of the original, for which no images were held out."""
-    figures = _figures(*map(reference.recorded_curves, reference.REPORTED))
+    train, test = map(reference.recorded_curves, reference.REPORTED)
+    figures = _figures(train, test)
     return Summary(name="recorded original", diverged=0, verdict=None, **figures)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from lstm_mnist.results import Epoch
-from lstm_mnist.studies import protocol, reference, statistics
+from lstm_mnist.studies import protocol, statistics
 from lstm_mnist.studies.records import Record
 from lstm_mnist.studies.summary import FalseAlarm, Standing, Summary, Verdict, standing
 
@@ -78,8 +78,8 @@ def _distribution(summary: Summary) -> str:
     ]
     if summary.diverged:
         lines.append(
-            f"diverged: {summary.diverged} of {summary.count}, with what a network scores that names "
-            "every image 0"
+            f"diverged: {summary.diverged} of {summary.count}, which count with the accuracy of a "
+            "network that names every image 0"
         )
     return "\n".join(lines)
 

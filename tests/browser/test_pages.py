@@ -27,7 +27,6 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-
 Visit = Callable[[Path], str]
 
 BROWSER_FLAGS = (

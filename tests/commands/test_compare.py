@@ -33,7 +33,9 @@ def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert undisturbed.stderr == ""
     assert "document: 2 runs" in undisturbed.stdout
-    assert "NO VERDICT: preliminary by the plan of the studies: 4 epochs where" in undisturbed.stdout
+    assert (
+        "NO VERDICT: preliminary by the plan of the studies: 4 epochs where" in undisturbed.stdout
+    )
 
     with started(
         data_dir, tmp_path, "compare", "--runs=2", "--study_dir=two", *SMALL_STUDY

@@ -119,7 +119,7 @@ def test_pooled_by_variant_and_seed() -> None:
 
 def test_files_of_earlier_settings_are_read_as_before(tmp_path: Path) -> None:
     """A file lacks the settings that came after it, and calls custom what had no name yet."""
-    named = [run(0, 9_800), run(0, 9_800, variant="original_cosine")]
+    named = [run(0, 9_800), run(1, 9_800, variant="original_cosine")]
     path = tmp_path / "study.json"
     records.write(path, named)
     study = json.loads(path.read_text())

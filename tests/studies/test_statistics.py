@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,11 @@ EARLY, LATE = slice(2, 12), slice(12, 30)
         (shifted(-0.5, EARLY), "LOWER", {"early mean": -1}),
         (shifted(+0.5, EARLY), "HIGHER", {"early mean": 1}),
         # As good early on, but no run falls.
-        ([[*curve[:12], *[98.2] * 18] for curve in RECORDED * 4], "HIGHER", {"first fall": 1}),
+        (
+            [[*curve[:12], *[98.2] * 17, 97.0] for curve in RECORDED * 4],
+            "HIGHER",
+            {"first fall": 1},
+        ),
         # As good early on, but all fall at once.
         (shifted(-60, LATE), "LOWER", {"first fall": -1, "final": -1}),
         # Better early on, and all fall: what differs points in opposite ways.
@@ -118,12 +123,6 @@ EARLY, LATE = slice(2, 12), slice(12, 30)
             [[accuracy + 0.4 for accuracy in curve[:12]] + [30.0] * 18 for curve in RECORDED * 4],
             "DIFFERENT",
             {"early mean": 1, "first fall": -1, "final": -1},
-        ),
-        # Ends alone are lower.
-        (
-            [[*curve[:12], *[98.2] * 17, 96.5] for curve in RECORDED[:5] * 4],
-            "HIGHER",
-            {"first fall": 1},
         ),
         # Two runs, far apart.
         ([[98.9] * 29 + [97.9], [97.4] * 29 + [96.0]], "INCONCLUSIVE", {}),
@@ -133,7 +132,7 @@ def test_the_word_comes_from_what_differs(
     ours: Curves, word: str, differing: dict[str, int]
 ) -> None:
     result = compared(ours)
-    assert (result.word, {**differing, **result.differing}) == (word, result.differing)
+    assert (result.word, result.differing) == (word, differing)
 
 
 def test_certain_but_small_difference_is_equivalent() -> None:
@@ -167,7 +166,9 @@ def test_log_rank_is_that_of_lifelines() -> None:
     def group(fell: list[int], stood: list[int]) -> statistics.Measures:
         count = len(fell) + len(stood)
         falls = stats.CensoredData(uncensored=fell, right=stood)
-        return statistics.Measures(np.arange(count) / 100, falls, len(fell), np.arange(count) * 1.0)
+        return statistics.Measures(
+            np.arange(count) / 100, falls, len(fell), np.linspace(98, 99, count)
+        )
 
     result = statistics.compare(group(placebo, []), group(treated, censored), resamples=0)
     assert result.sooner**2 == pytest.approx(16.79, abs=0.01)
@@ -175,7 +176,7 @@ def test_log_rank_is_that_of_lifelines() -> None:
     assert math.isnan(result.above_interval.low)
 
 
-def planned(variant: str, count: int, **changes: int) -> list[config.Config]:
+def planned(variant: str, count: int, **changes: Any) -> list[config.Config]:
     return [config.variant(variant, seed=seed, **changes) for seed in range(count)]
 
 
@@ -198,9 +199,7 @@ def planned(variant: str, count: int, **changes: int) -> list[config.Config]:
 def test_departures_from_the_plan(
     configs: list[config.Config], recorded: int, told: list[str]
 ) -> None:
-    found = [
-        phrase.format(**values) for phrase, values in protocol.departures(configs, recorded)
-    ]
+    found = [phrase.format(**values) for phrase, values in protocol.departures(configs, recorded)]
     assert len(found) == len(told)
     for ours, expected in zip(found, told, strict=True):
         assert expected in ours
