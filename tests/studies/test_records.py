@@ -3,11 +3,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lstm_mnist import config, data
-from lstm_mnist.results import Epoch, Score
-from lstm_mnist.studies import records
+from lstm_mnist import config, data, training
+from lstm_mnist.results import Epoch, EpochDynamics, Score
+from lstm_mnist.studies import protocol, records
 from lstm_mnist.system.errors import DataError, UsageError
 
 
@@ -143,3 +144,58 @@ def test_committed_runs_keep_their_settings() -> None:
             settings = one.config.as_dict()
             assert settings | kept["config"] == settings
             assert one.config.clip_norm == 0 or "clip_norm" in kept["config"]
+
+
+def dynamics(epochs: int) -> tuple[EpochDynamics, ...]:
+    return tuple(
+        EpochDynamics(epoch, 0.1, None, 0.01 * epoch, 0.2, 0.3, 9.5, 20.0, 10.0)
+        for epoch in range(1, epochs + 1)
+    )
+
+
+def test_study_file_keeps_dynamics_and_runs_that_have_diverged(tmp_path: Path) -> None:
+    sound = dataclasses.replace(run(0, 9_800, 9_827, 9_810), dynamics=dynamics(3))
+    records.write(tmp_path / "sound.json", [sound])
+    assert records.read([tmp_path / "sound.json"]) == [sound]
+
+    study = json.loads((tmp_path / "sound.json").read_text())
+    study["runs"][0] |= {"diverged": "seed 0 has diverged in epoch 3: the loss is not finite"}
+    for key in ("epochs", "dynamics"):
+        del study["runs"][0][key][2:]
+    (tmp_path / "diverged.json").write_text(json.dumps(study))
+    with pytest.raises(DataError, match="original-seed0 is not finished: seed 0 has diverged in"):
+        records.read([tmp_path / "diverged.json"])
+    (diverged,) = records.read([tmp_path / "diverged.json"], diverged=True)
+    assert diverged.test_curve == [98.0, 98.27, 9.8]
+    assert diverged.best is diverged.final
+    assert diverged.collapsed
+    records.write(tmp_path / "again.json", [diverged])
+    assert json.loads((tmp_path / "again.json").read_text()) == study
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"diverged": "in epoch 4"}, "3 of 3 epochs"),
+        ({"diverged": True}, "'diverged' is True, not str"),
+        ({"dynamics": []}, "dynamics are not of each epoch"),
+        ({"dynamics": [[1, 0.1]] * 3}, "has 2 items, not 9"),
+    ],
+)
+def test_forged_ends_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    records.write(path, [run(0, 9_800, 9_827, 9_810)])
+    study = json.loads(path.read_text())
+    study["runs"][0] |= change
+    path.write_text(json.dumps(study))
+    with pytest.raises(DataError, match=message):
+        records.read([path], diverged=True)
+
+
+def test_a_network_that_names_every_image_0(dataset: data.Dataset) -> None:
+    """The counts that stand in for a network whose logits are not numbers."""
+    logits = np.full((10_000, 10), np.nan, np.float32)
+    assert training.score(logits, dataset.test.labels).percent == protocol.ALL_NAMED_0
+    for split, examples in dataset._asdict().items():
+        zeros = int(np.sum(examples.labels == 0))
+        assert records._ALL_NAMED_0[split].correct == zeros
