@@ -1,8 +1,9 @@
 # For NVIDIA GPUs: docker build --build-arg LOCK=requirements-gpu.lock --tag lstm-mnist:gpu .
 FROM python:3.11.14-slim-bookworm AS packages
 ARG LOCK=requirements-compare.lock
-COPY ${LOCK} /app/requirements.lock
-RUN pip install --no-cache-dir --require-hashes --requirement /app/requirements.lock
+COPY requirements-build.lock ${LOCK} /app/
+RUN pip install --no-cache-dir --require-hashes --requirement /app/requirements-build.lock && \
+    pip install --no-cache-dir --no-build-isolation --require-hashes --requirement "/app/${LOCK}"
 
 # The compiled kernel, made apart: the image itself has no compiler.
 FROM packages AS kernel

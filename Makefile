@@ -3,7 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
+# What is built is built by the setuptools of a lock, not by the newest.
+INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --require-hashes --requirement
 KERNEL := $(wildcard lstm_mnist/recurrence/*.cpp lstm_mnist/recurrence/*.h)
 CPP := $(KERNEL) $(wildcard tests/*/*.cpp)
 # Those of setup.py.
@@ -45,12 +46,13 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
     --custom-compile-command "make lock"
 lock: $(VENV)/installed-dev
 	$(LOCK) requirements-dev.txt --output-file requirements-dev.lock $(ARGS)
-	for name in requirements requirements-compare requirements-gpu benchmarks/requirements; do \
+	for name in requirements-build requirements requirements-compare requirements-gpu benchmarks/requirements; do \
 	    $(LOCK) $$name.txt --output-file $$name.lock --constraint requirements-dev.lock $(ARGS) || exit; \
 	done
 
-$(VENV)/installed: requirements.lock
+$(VENV)/installed: requirements-build.lock requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) requirements-build.lock
 	$(INSTALL) requirements.lock
 	touch $@
 
@@ -63,8 +65,7 @@ $(VENV)/installed-bench: benchmarks/requirements.lock benchmarks/requirements.tx
 	$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	touch $@
 
-# The compiled kernel, if there is a C++ compiler; pip does not fail without one. It is built by the
-# setuptools of the lock.
+# The compiled kernel, if there is a C++ compiler; pip does not fail without one.
 $(BUILT): setup.py $(KERNEL) $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

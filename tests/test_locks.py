@@ -57,7 +57,7 @@ def versions(source: Path, python: str) -> dict[str, str]:
 @pytest.mark.parametrize("source", SOURCES, ids=named)
 def test_every_package_is_pinned_and_hashed(source: Path) -> None:
     found = entries(source)
-    assert len(found) > 50
+    assert found
     for requirement, hashes in found:
         assert re.fullmatch(r"==[\w.+!]+", str(requirement.specifier)), requirement
         assert hashes, requirement
@@ -90,12 +90,13 @@ def test_lock_names_no_index(source: Path) -> None:
     assert "://" not in lock_of(source)
 
 
-def test_kernel_is_built_by_what_is_locked() -> None:
+@pytest.mark.parametrize("python", PYTHONS)
+def test_kernel_is_built_by_what_is_locked(python: str) -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    locked = versions(ROOT / "requirements-build.txt", python)
     for line in pyproject["build-system"]["requires"]:
-        for python in PYTHONS:
-            needed = Requirement(line)
-            assert versions(ROOT / "requirements.txt", python)[needed.name] in needed.specifier
+        needed = Requirement(line)
+        assert locked[needed.name] in needed.specifier
 
 
 @pytest.mark.parametrize("name", ["Makefile", "Dockerfile"])

@@ -17,7 +17,9 @@ def folder(tmp_path: Path) -> Path:
     """The folder of a project whose packages are installed."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / ".venv").mkdir()
-    for age, name in enumerate((".venv/installed", "setup.py", "requirements.lock")):
+    for age, name in enumerate(
+        (".venv/installed", "setup.py", "requirements.lock", "requirements-build.lock")
+    ):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     return tmp_path
