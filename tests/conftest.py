@@ -1,12 +1,16 @@
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from helpers import SMALL_RUN, Command, Trained, run_program, train_once
+from filelock import FileLock
+from helpers import SMALL_RUN, Command, Preparation, Trained, prepare, run_program, train_once
 
 from lstm_mnist import data
 from lstm_mnist.recurrence import library
+
+DATA_DIR = "tensorflow_datasets"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,11 +33,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def data_dir(shared: Path) -> Path:
+def preparation(shared: Path) -> Preparation:
+    """How MNIST was prepared for all tests."""
+    told = shared / "preparation.json"
+    with FileLock(told.with_suffix(".lock")):
+        if not told.exists():
+            told.write_text(json.dumps(prepare(shared / DATA_DIR)))
+    return Preparation(*json.loads(told.read_text()))
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared: Path, preparation: Preparation) -> Path:
     """The folder in which MNIST is prepared."""
-    path = shared / "tensorflow_datasets"
-    data.load(str(path))
-    return path
+    return shared / DATA_DIR
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,47 @@ def environment(data_dir: Path) -> dict[str, str]:
     }
 
 
+# Preparing starts with the same random state in both processes, which would give TFDS's temporary
+# folders the same name, and any connection raises.
+PREPARE = """
+import random, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        raise RuntimeError(f"connection attempted: {event} {arguments}")
+sys.addaudithook(refuse)
+random.seed(0)
+from lstm_mnist import data
+from lstm_mnist.order import epoch_order, epoch_orders
+print(len(data.load(sys.argv[1]).train.labels))
+"""
+
+
+class Preparation(NamedTuple):
+    """How two processes prepared MNIST at once."""
+
+    processes: list[tuple[int, str, str]]  # exit code, standard output and error
+    left: list[str]  # the names in the folder, in order
+
+
+def prepare(folder: Path) -> Preparation:
+    """Let two processes prepare MNIST in a folder at once."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PREPARE, str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(2)
+    ]
+    ends = [process.communicate() for process in processes]
+    return Preparation(
+        [(process.returncode, *end) for process, end in zip(processes, ends, strict=True)],
+        sorted(path.name for path in folder.iterdir()),
+    )
+
+
 def run_program(
     data_dir: Path, cwd: Path, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
