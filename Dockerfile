@@ -1,19 +1,19 @@
-# For NVIDIA GPUs: docker build --build-arg TENSORFLOW="tensorflow[and-cuda]" --tag lstm-mnist:gpu .
+# For NVIDIA GPUs: docker build --build-arg LOCK=requirements-gpu.lock --tag lstm-mnist:gpu .
+FROM python:3.11.14-slim-bookworm AS packages
+ARG LOCK=requirements-compare.lock
+COPY requirements-build.lock ${LOCK} /app/
+RUN pip install --no-cache-dir --require-hashes --requirement /app/requirements-build.lock && \
+    pip install --no-cache-dir --no-build-isolation --require-hashes --requirement "/app/${LOCK}"
+
 # The compiled kernel, made apart: the image itself has no compiler.
-FROM python:3.11-slim AS kernel
+FROM packages AS kernel
 RUN apt-get update && apt-get install --yes --no-install-recommends g++
 WORKDIR /app
 COPY setup.py ./
 COPY lstm_mnist/recurrence/*.cpp lstm_mnist/recurrence/*.h lstm_mnist/recurrence/
 RUN python setup.py build_ext --inplace
 
-FROM python:3.11-slim
-
-# requirements.txt pins the version; the argument can only add an extra to it.
-ARG TENSORFLOW=tensorflow
-COPY requirements.txt requirements-compare.txt /app/
-RUN pip install --no-cache-dir --requirement /app/requirements-compare.txt "${TENSORFLOW}"
-
+FROM packages
 COPY LICENSE /app/
 COPY lstm_mnist /app/lstm_mnist
 # There is nothing to copy, and no image, if the kernel did not compile.

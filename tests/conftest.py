@@ -1,13 +1,16 @@
+import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from helpers import Command, environment
+from filelock import FileLock
+from helpers import SMALL_RUN, Command, Preparation, Trained, prepare, run_program, train_once
 
 from lstm_mnist import data
 from lstm_mnist.recurrence import library
+
+DATA_DIR = "tensorflow_datasets"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,14 +25,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which MNIST is prepared once for all tests, which run in several processes."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once for all tests, which run in several processes."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of the session, where a worker has a folder of its own
-    path = folder / "tensorflow_datasets"
-    data.load(str(path))
-    return path
+    # Of the session, where a worker has a folder of its own.
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def preparation(shared: Path) -> Preparation:
+    """How MNIST was prepared for all tests."""
+    told = shared / "preparation.json"
+    with FileLock(told.with_suffix(".lock")):
+        if not told.exists():
+            told.write_text(json.dumps(prepare(shared / DATA_DIR)))
+    return Preparation(*json.loads(told.read_text()))
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared: Path, preparation: Preparation) -> Path:
+    """The folder in which MNIST is prepared."""
+    return shared / DATA_DIR
 
 
 @pytest.fixture(scope="session")
@@ -37,18 +53,23 @@ def dataset(data_dir: Path) -> data.Dataset:
     return data.load(str(data_dir))
 
 
+@pytest.fixture(scope="session")
+def epoch_run(data_dir: Path, shared: Path) -> Trained:
+    """A run of one epoch by the default settings but the seed."""
+    return train_once(data_dir, shared / "epoch", "--epochs=1", "--seed=1")
+
+
+@pytest.fixture(scope="session")
+def small_run(data_dir: Path, shared: Path) -> Trained:
+    """A run of `SMALL_RUN`."""
+    return train_once(data_dir, shared / "small", *SMALL_RUN)
+
+
 @pytest.fixture
 def command(data_dir: Path, tmp_path: Path) -> Command:
     """Runs `python -m lstm_mnist` with the prepared dataset, in an empty working directory."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "lstm_mnist", *arguments],
-            cwd=tmp_path,
-            env=environment(data_dir),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_program(data_dir, tmp_path, *arguments)
 
     return run

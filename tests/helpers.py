@@ -7,12 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
+from filelock import FileLock
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
+# Flags of the shortest run of more than one epoch.
+SMALL_RUN = ("--units=4", "--batch_size=1000", "--epochs=2")
 # Flags of runs that take seconds and go on for some epochs.
 SMALL_STUDY = ("--units=8", "--batch_size=1000", "--epochs=4")
 
@@ -21,11 +25,93 @@ def environment(data_dir: Path) -> dict[str, str]:
     """Return the environment in which another process finds this package and the dataset."""
     inherited = dict(os.environ)
     inherited.pop("TF_CPP_MIN_LOG_LEVEL", None)  # which tf2onnx sets when it is imported
+    inherited.pop("MPLCONFIGDIR", None)  # of which the program needs none
     return {
         **inherited,
         "PYTHONPATH": str(ROOT),
         "TFDS_DATA_DIR": str(data_dir),
     }
+
+
+# Preparing starts with the same random state in both processes, which would give TFDS's temporary
+# folders the same name, and any connection raises.
+PREPARE = """
+import random, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        raise RuntimeError(f"connection attempted: {event} {arguments}")
+sys.addaudithook(refuse)
+random.seed(0)
+from lstm_mnist import data
+from lstm_mnist.order import epoch_order, epoch_orders
+print(len(data.load(sys.argv[1]).train.labels))
+"""
+
+
+class Preparation(NamedTuple):
+    """How two processes prepared MNIST at once."""
+
+    processes: list[tuple[int, str, str]]  # exit code, standard output and error
+    left: list[str]  # the names in the folder, in order
+
+
+def prepare(folder: Path) -> Preparation:
+    """Let two processes prepare MNIST in a folder at once."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PREPARE, str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(2)
+    ]
+    ends = [process.communicate() for process in processes]
+    return Preparation(
+        [(process.returncode, *end) for process, end in zip(processes, ends, strict=True)],
+        sorted(path.name for path in folder.iterdir()),
+    )
+
+
+def run_program(
+    data_dir: Path, cwd: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m lstm_mnist` to its end, with further environment variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "lstm_mnist", *arguments],
+        cwd=cwd,
+        env=environment(data_dir) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class Trained(NamedTuple):
+    """A finished run, or study, that tests share: they copy what they change."""
+
+    folder: Path
+    output: str  # what its process printed
+
+
+def train_once(data_dir: Path, folder: Path, *arguments: str) -> Trained:
+    """Train a run as `run_once` does."""
+    return run_once(data_dir, folder, *arguments, f"--output_dir={folder.name}")
+
+
+def run_once(data_dir: Path, folder: Path, *arguments: str) -> Trained:
+    """Run a command that makes `folder`, beside it, in the first process that asks for it.
+
+    The others wait. The command has no home folder, and not even root can make one.
+    """
+    printed = folder.with_suffix(".txt")
+    with FileLock(folder.with_suffix(".lock")):
+        if not printed.exists():
+            finished = run_program(data_dir, folder.parent, *arguments, HOME="/proc/nonexistent")
+            assert (finished.returncode, finished.stderr) == (0, "")
+            printed.write_text(finished.stdout)
+    return Trained(folder, printed.read_text())
 
 
 @contextlib.contextmanager
@@ -50,7 +136,7 @@ def started(
 
 def wait_for(process: subprocess.Popen[str], happened: Callable[[], object]) -> None:
     """Wait until something has happened while a process runs."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900  # far more than it takes, on a loaded machine too
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         assert process.poll() is None, process.communicate()

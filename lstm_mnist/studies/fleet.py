@@ -30,7 +30,7 @@ def check_installed() -> None:
     for package in ("distributed", "tqdm"):
         if importlib.util.find_spec(package) is None:
             raise UsageError(
-                f"--runs needs the package {package}: pip install -r requirements-compare.txt"
+                f"--runs needs the package {package}: pip install -r requirements-compare.lock"
             )
 
 

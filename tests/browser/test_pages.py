@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from helpers import Command, started
+from helpers import Trained, started
 from made import made_groups, made_mistakes, made_pages
 from PIL import Image
 from selenium import webdriver
@@ -138,10 +138,8 @@ def test_browser_shows_figures_without_a_model(visit: Visit, tmp_path: Path) -> 
     assert "is not at hand: only its figures are." in visit(path)
 
 
-def test_browser_shows_a_real_run(command: Command, visit: Visit, tmp_path: Path) -> None:
-    finished = command("--epochs=1", "--units=4", "--batch_size=1000", "--output_dir=out")
-    assert finished.returncode == 0, finished.stderr
-    assert "Most confidently wrong" in visit(tmp_path / "out" / "report.html")
+def test_browser_shows_a_real_run(epoch_run: Trained, visit: Visit) -> None:
+    assert "Most confidently wrong" in visit(epoch_run.folder / "report.html")
 
 
 def test_browser_draws_and_sees_the_reading(

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import keras
 import pytest
-from helpers import ROOT, Command, environment, without_tensorflow
+from helpers import ROOT, SMALL_RUN, Command, Trained, train_once, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from lstm_mnist import config, data, recording, training
+from lstm_mnist import config, data, training
 from lstm_mnist.__main__ import COMMANDS
 from lstm_mnist.studies import records
-
-Trained = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
@@ -29,25 +27,8 @@ def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: i
     )
 
 
-@pytest.fixture(scope="module")
-def epoch(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The folder of a run of one epoch on all of MNIST, and the process that trained it."""
-    folder = tmp_path_factory.mktemp("epoch")
-    finished = subprocess.run(
-        [sys.executable, "-m", "lstm_mnist", "--epochs=1", "--seed=1", "--output_dir=out"],
-        cwd=folder,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (finished.returncode, finished.stderr) == (0, "")
-    return folder / "out", finished
-
-
-def test_files_of_a_run(epoch: Trained) -> None:
-    folder, _ = epoch
-    assert sorted(path.name for path in folder.iterdir()) == [
+def test_files_of_a_run(epoch_run: Trained) -> None:
+    assert sorted(path.name for path in epoch_run.folder.iterdir()) == [
         "best.keras",
         "config.json",
         "final.keras",
@@ -58,8 +39,8 @@ def test_files_of_a_run(epoch: Trained) -> None:
     ]
 
 
-def test_result_of_a_run(epoch: Trained) -> None:
-    settings, result, history = results(epoch[0])
+def test_result_of_a_run(epoch_run: Trained) -> None:
+    settings, result, history = results(epoch_run.folder)
     assert settings["variant"] == "document"
     assert settings["seed"] == 1
     assert result["config"] == settings
@@ -74,15 +55,14 @@ def test_result_of_a_run(epoch: Trained) -> None:
     assert [int(row["test_correct"]) for row in history] == [test["correct"]]
 
 
-def test_what_a_run_prints(epoch: Trained) -> None:
-    folder, finished = epoch
-    final = results(folder)[1]["final"]
+def test_what_a_run_prints(epoch_run: Trained) -> None:
+    final = results(epoch_run.folder)[1]["final"]
     assert (
         "========== Iter 0 ==========\n"
         f"Train set accuracy: {final['train']['percent']} %\n"
         f"Test set accuracy: {final['test']['percent']} %\n"
-    ) in finished.stdout
-    table = finished.stdout.split("accuracy %", 1)[1].splitlines()
+    ) in epoch_run.output
+    table = epoch_run.output.split("accuracy %", 1)[1].splitlines()
     assert re.search(r"reported by the document +30 +98\.51 +- +98\.27", table[1])
     for row in table[2:4]:
         assert row.split()[-1] == f"{final['test']['percent']:.2f}"
@@ -90,19 +70,16 @@ def test_what_a_run_prints(epoch: Trained) -> None:
 
 @pytest.mark.parametrize("name", ["final.keras", "best.keras"])
 def test_models_of_a_run_score_as_its_result_says(
-    name: str, epoch: Trained, dataset: data.Dataset
+    name: str, epoch_run: Trained, dataset: data.Dataset
 ) -> None:
-    folder, _ = epoch
-    model = keras.saving.load_model(folder / name)
-    correct = results(folder)[1]["final"]["test"]["correct"]
+    model = keras.saving.load_model(epoch_run.folder / name)
+    correct = results(epoch_run.folder)[1]["final"]["test"]["correct"]
     assert training.evaluate(model, dataset.test).correct == correct
 
 
 def test_settings_of_keras_change_nothing(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Trained, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = ("--units=4", "--batch_size=5000", "--epochs=1")
-    assert command(*small, "--output_dir=plain").returncode == 0
     settings = {
         "floatx": "float64",
         "backend": "jax",
@@ -114,9 +91,10 @@ def test_settings_of_keras_change_nothing(
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "0")
     monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")
-    finished = command(*small, "--output_dir=set")
+    finished = command(*SMALL_RUN, "--output_dir=set")
     assert (finished.returncode, finished.stderr) == (0, "")
-    plain, other = (records.read_folder(tmp_path / name).final for name in ("plain", "set"))
+    plain = records.read_folder(small_run.folder).final
+    other = records.read_folder(tmp_path / "set").final
     assert plain.training_loss == other.training_loss
     assert plain.scores == other.scores
 
@@ -170,21 +148,26 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     assert model.count_params() == 2 * layers + 2 * 4 * 10 + 10
 
 
-def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) -> None:
-    small = ("--units=4", "--batch_size=1000", "--epochs=2")
-    recording = ("--record_dynamics", "--tensorboard")
-    for arguments in (("--output_dir=plain",), ("--output_dir=recorded", *recording)):
-        finished = command(*arguments, *small)
-        assert finished.returncode == 0, finished.stderr
+@pytest.fixture(scope="module")
+def recorded_run(data_dir: Path, shared: Path) -> Trained:
+    """A run of `SMALL_RUN` that also records its dynamics and writes logs for TensorBoard."""
+    flags = ("--record_dynamics", "--tensorboard")
+    return train_once(data_dir, shared / "recorded", *SMALL_RUN, *flags)
+
+
+def test_recording_changes_nothing_in_the_run(small_run: Trained, recorded_run: Trained) -> None:
     plain, recorded = (
         [
             {key: value for key, value in row.items() if "seconds" not in key}
-            for row in results(tmp_path / name)[2]
+            for row in results(run.folder)[2]
         ]
-        for name in ("plain", "recorded")
+        for run in (small_run, recorded_run)
     )
     assert plain == recorded
-    with (tmp_path / "recorded" / "dynamics.csv").open(newline="") as file:
+
+
+def test_dynamics_are_of_the_run(recorded_run: Trained) -> None:
+    with (recorded_run.folder / "dynamics.csv").open(newline="") as file:
         points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     # 55 steps an epoch, of which 5 are executed at once.
     assert [point["step"] for point in points] == list(range(5, 111, 5))
@@ -192,7 +175,12 @@ def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) 
     for point in points:
         assert 0 < point["cell_mean"] < point["cell_max"] < 28
         assert point["gradient_norm"] > 0
-    with (tmp_path / "recorded" / "epoch_dynamics.csv").open(newline="") as file:
+
+
+def test_dynamics_of_epochs_are_of_the_run(recorded_run: Trained) -> None:
+    with (recorded_run.folder / "dynamics.csv").open(newline="") as file:
+        points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    with (recorded_run.folder / "epoch_dynamics.csv").open(newline="") as file:
         epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2]
     for epoch, point in zip(epochs, points[10::11], strict=True):
@@ -202,18 +190,25 @@ def test_recording_changes_nothing_in_the_run(command: Command, tmp_path: Path) 
         assert 0 < epoch["saturated"] < 1
         assert 0 < epoch["recurrent_norm"] < epoch["weight_norm"]
 
-    _, _, history = results(tmp_path / "recorded")
-    for split, tag, name in (
+
+@pytest.mark.parametrize(
+    ("split", "tag", "name"),
+    [
         ("train", "epoch_loss", "training_loss"),
         ("train", "epoch_accuracy", "train_percent"),
         ("train", "epoch_test_accuracy", "test_percent"),
         ("validation", "epoch_accuracy", "validation_percent"),
         ("validation", "epoch_loss", "validation_loss"),
-    ):
-        logs = EventAccumulator(str(tmp_path / "recorded" / "tensorboard" / split)).Reload()
-        scale = 100 if name.endswith("percent") else 1
-        logged = [scale * float(make_ndarray(event.tensor_proto)) for event in logs.Tensors(tag)]
-        assert logged == pytest.approx([float(row[name]) for row in history], rel=1e-6)
+    ],
+)
+def test_logs_for_tensorboard_are_of_the_run(
+    recorded_run: Trained, split: str, tag: str, name: str
+) -> None:
+    _, _, history = results(recorded_run.folder)
+    logs = EventAccumulator(str(recorded_run.folder / "tensorboard" / split)).Reload()
+    scale = 100 if name.endswith("percent") else 1
+    logged = [scale * float(make_ndarray(event.tensor_proto)) for event in logs.Tensors(tag)]
+    assert logged == pytest.approx([float(row[name]) for row in history], rel=1e-6)
 
 
 def test_verify(command: Command) -> None:
@@ -229,16 +224,16 @@ def test_verify(command: Command) -> None:
 
 @pytest.fixture(scope="module")
 def altered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trace with another loss."""
+    """A trace of one epoch with another loss."""
     import numpy as np
 
-    shipped = recording.SHIPPED_TRACE
-    with np.load(shipped) as file:
+    recorded = ROOT / "tests" / "reproduction" / "traces" / "trace_seed_3.npz"
+    with np.load(recorded) as file:
         arrays = dict(file)
     arrays["loss"][3] += 1e-3
     path = tmp_path_factory.mktemp("altered") / "altered.npz"
     np.savez(path, **arrays)
-    path.with_suffix(".json").write_text(shipped.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(recorded.with_suffix(".json").read_text())
     return path
 
 
@@ -247,8 +242,9 @@ def test_verify_fails_on_an_altered_trace(command: Command, altered: Path) -> No
     assert finished.returncode == 1
     assert finished.stderr == ""
     told = json.loads(finished.stdout)
-    assert (told["seed"], told["passed"]) == (7, False)
+    assert (told["seed"], told["passed"]) == (3, False)
     assert told["kernel"] in config.KERNELS
+    assert len(told["checks"]) == 78
     failed = [row["quantity"] for row in told["checks"] if not row["passed"]]
     assert failed == ["losses of the first 10 steps"]
     assert all(

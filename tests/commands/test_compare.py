@@ -1,10 +1,20 @@
 import platform
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers import SMALL_STUDY, Command, started, training_workers
+import pytest
+from helpers import (
+    SMALL_STUDY,
+    Command,
+    Trained,
+    run_once,
+    started,
+    training_workers,
+    without_tensorflow,
+)
 from numpy.typing import NDArray
 
 from lstm_mnist import networks
@@ -17,68 +27,91 @@ def weights(folder: Path) -> dict[str, NDArray[Any]]:
     return networks.weights(keras.saving.load_model(folder / "final.keras"))
 
 
-def assert_same_runs(one: Path, other: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        assert records.read_folder(one / name).epochs == records.read_folder(other / name).epochs
-        ours, theirs = weights(one / name), weights(other / name)
-        for key, value in ours.items():
-            assert np.array_equal(value, theirs[key])
+NAMES = ("document-seed0", "document-seed1")
 
 
-def test_compare_trains_continues_and_survives_the_kill_of_a_worker(
-    command: Command, data_dir: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def study(data_dir: Path, shared: Path) -> Trained:
+    """The folder of a study of two runs; beside it the file `study.json`."""
+    where = ("--study_dir=study", "--save=study.json")
+    return run_once(data_dir, shared / "study", "compare", "--runs=2", *where, *SMALL_STUDY)
+
+
+@pytest.fixture
+def copied(study: Trained, tmp_path: Path) -> Path:
+    """A copy of the folder."""
+    return shutil.copytree(study.folder, tmp_path / "study")
+
+
+def test_study_is_trained_and_described(study: Trained) -> None:
+    assert "document: 2 runs" in study.output
+    assert "NO VERDICT: preliminary by the plan of the studies: 4 epochs where" in study.output
+    files = sorted(path.name for path in study.folder.iterdir())
+    assert files == [".lock", *NAMES, "report.html", "report.zh.html"]
+
+
+def test_missing_runs_are_trained_though_a_worker_is_killed(
+    study: Trained, copied: Path, data_dir: Path, tmp_path: Path
 ) -> None:
-    names = ("document-seed0", "document-seed1")
-    undisturbed = command("compare", "--runs=2", "--study_dir=one", "--save=one.json", *SMALL_STUDY)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert undisturbed.stderr == ""
-    assert "document: 2 runs" in undisturbed.stdout
-    assert (
-        "NO VERDICT: preliminary by the plan of the studies: 4 epochs where" in undisturbed.stdout
-    )
-
-    with started(
-        data_dir, tmp_path, "compare", "--runs=2", "--study_dir=two", *SMALL_STUDY
-    ) as process:
-        workers = training_workers(process, tmp_path / "two")
+    first, second = (copied / name for name in NAMES)
+    shutil.rmtree(second)
+    before = first.stat().st_mtime_ns
+    arguments = ("compare", "--runs=3", "--study_dir=study", *SMALL_STUDY)
+    with started(data_dir, tmp_path, *arguments) as process:
+        workers = training_workers(process, copied)
         assert len(workers) == 2
         workers[0].kill()
-        _, errors = process.communicate()
+        output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert_same_runs(tmp_path / "one", tmp_path / "two", names)
-    files = sorted(path.name for path in (tmp_path / "two").iterdir())
-    assert files == [".lock", *names, "report.html", "report.zh.html"]
+    assert output.count("final test") == 2
+    assert "document: 3 runs" in output
+    assert first.stat().st_mtime_ns == before
+    # As it was trained without a disturbance.
+    undisturbed = study.folder / second.name
+    assert records.read_folder(second).epochs == records.read_folder(undisturbed).epochs
+    ours, theirs = weights(second), weights(undisturbed)
+    for name, value in ours.items():
+        assert np.array_equal(value, theirs[name])
 
-    # A third run is added; the finished ones are not touched.
-    finished = {name: (tmp_path / "one" / name).stat().st_mtime_ns for name in names}
-    more = command("compare", "--runs=3", "--study_dir=one", *SMALL_STUDY)
-    assert more.returncode == 0, more.stderr
-    assert "document: 3 runs" in more.stdout
-    assert more.stdout.count("final test") == 1
-    for name, time_ns in finished.items():
-        assert (tmp_path / "one" / name).stat().st_mtime_ns == time_ns
 
-    # The same runs, from folders, from the study's folder, from the file.
-    described = undisturbed.stdout.split("document:")[1].removesuffix("Report: one/report.html\n")
-    for source in (["--from=one/" + names[0], "one/" + names[1]], ["--from=one.json"]):
-        again = command("compare", *source)
-        assert again.returncode == 0, again.stderr
-        assert again.stdout.split("document:")[1] == described
+@pytest.mark.parametrize(
+    "source", [[f"--from=study/{NAMES[0]}", f"study/{NAMES[1]}"], ["--from=study.json"]]
+)
+def test_finished_runs_are_described_alike_wherever_they_are(
+    study: Trained, source: list[str]
+) -> None:
+    again = without_tensorflow(study.folder.parent, "compare", *source)
+    assert again.returncode == 0, again.stderr
+    described = study.output.split("document:")[1].removesuffix("Report: study/report.html\n")
+    assert again.stdout.split("document:")[1] == described
 
-    other = command("compare", "--runs=2", "--study_dir=one", "--units=9", *SMALL_STUDY[1:])
-    assert other.returncode == 2
-    assert "document-seed0 was trained with other settings (units)" in other.stderr
 
-    check = command("check", "one/document-seed0", "--min_test_accuracy=99", "--gate=final")
-    assert check.returncode == 6
-    assert "below --min_test_accuracy=99" in check.stderr
-    passed = command("check", "one", "--min_test_accuracy=10")
-    assert passed.returncode == 0, passed.stderr
-    assert passed.stdout.count("best epoch") == 3
-    gate = command("compare", "--from=one", "--min_train_accuracy=99.9")
-    assert gate.returncode == 6
-    assert "false alarm: unknown" in gate.stdout
-    assert "median of 3 runs: train accuracy" in gate.stderr
+def test_runs_of_other_settings_are_not_added(copied: Path, command: Command) -> None:
+    finished = command("compare", "--runs=3", "--study_dir=study", "--units=9", *SMALL_STUDY[1:])
+    assert finished.returncode == 2
+    assert "document-seed0 was trained with other settings (units)" in finished.stderr
+    assert not (copied / "document-seed2").exists()
+
+
+def test_run_of_a_study_is_checked(study: Trained) -> None:
+    arguments = (f"study/{NAMES[0]}", "--min_test_accuracy=99", "--gate=final")
+    finished = without_tensorflow(study.folder.parent, "check", *arguments)
+    assert finished.returncode == 6
+    assert "below --min_test_accuracy=99" in finished.stderr
+
+
+def test_runs_of_a_study_are_checked_together(study: Trained) -> None:
+    finished = without_tensorflow(study.folder.parent, "check", "study", "--min_test_accuracy=10")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("best epoch") == 2
+
+
+def test_median_of_a_study_misses_a_threshold(study: Trained) -> None:
+    arguments = ("--from=study", "--min_train_accuracy=99.9")
+    finished = without_tensorflow(study.folder.parent, "compare", *arguments)
+    assert finished.returncode == 6
+    assert "false alarm: unknown" in finished.stdout
+    assert "median of 2 runs: train accuracy" in finished.stderr
 
 
 def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> None:

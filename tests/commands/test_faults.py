@@ -97,6 +97,8 @@ def test_diverging_run(command: Command, tmp_path: Path) -> None:
     ]
     assert len(list(tmp_path.glob("out/checkpoints/epoch-0-step-0-*.npz"))) == 1
 
+
+def test_diverging_run_of_a_study(command: Command, tmp_path: Path) -> None:
     many = command("compare", "--runs=1", *SMALL, "--learning_rate=1e38", "--study_dir=study")
     assert (many.returncode, many.stderr) == (0, "")
     assert "document-seed0: seed 0 has diverged in epoch 1: after step 5" in many.stdout
@@ -114,7 +116,7 @@ def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "lstm_mnist", "--epochs=1", "--units=1", *arguments],
+            [sys.executable, "-m", "lstm_mnist", "--epochs=1", *SMALL, *arguments],
             cwd=tmp_path,
             env={**environment(data_dir), "PYTHONPATH": str(tmp_path)},
             capture_output=True,

@@ -2,12 +2,11 @@ import gzip
 import hashlib
 import itertools
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import Preparation
 from numpy.typing import NDArray
 
 from lstm_mnist import archives, data
@@ -99,38 +98,11 @@ def test_each_pass_feeds_every_example_once() -> None:
     assert not np.array_equal(order.train, order.train_evaluation)
 
 
-# Preparing starts with the same random state in both processes, which would give TFDS's temporary
-# folders the same name, and any connection raises.
-PREPARE = """
-import random, sys
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
-        raise RuntimeError(f"connection attempted: {event} {arguments}")
-sys.addaudithook(refuse)
-random.seed(0)
-from lstm_mnist import data
-from lstm_mnist.order import epoch_order, epoch_orders
-print(len(data.load(sys.argv[1]).train.labels))
-"""
-
-
-def test_two_processes_prepare_at_once_without_a_network(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PREPARE, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors
+def test_two_processes_prepare_at_once_without_a_network(preparation: Preparation) -> None:
+    for code, output, errors in preparation.processes:
+        assert code == 0, errors
         assert output == "55000\n"
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
+    assert preparation.left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
 
 
 def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_mnist import config, data, recording, tensorflow1, verification
+from lstm_mnist import data, recording, tensorflow1, verification
 from lstm_mnist.order import epoch_order
 from lstm_mnist.recording import Check
 from lstm_mnist.system.errors import DataError
@@ -20,14 +20,16 @@ ROWS = {1: 78, 2: 89}  # of verifications of traces of so many epochs
 SEED_3 = Path(__file__).parent / "traces" / "trace_seed_3.npz"
 
 
-@pytest.mark.parametrize("kernel", config.KERNELS)
 @pytest.mark.parametrize(
-    "path",
+    ("path", "kernel"),
     [
-        # `verify` replays it by default, as the test of that command does.
-        pytest.param(recording.SHIPPED_TRACE, marks=pytest.mark.slow, id="shipped"),
-        pytest.param(SEED_3, id="seed 3"),
+        # By default, the tests of the command `verify` replay both traces with the compiled kernel.
+        pytest.param(recording.SHIPPED_TRACE, "compiled", marks=pytest.mark.slow),
+        pytest.param(recording.SHIPPED_TRACE, "keras", marks=pytest.mark.slow),
+        pytest.param(SEED_3, "compiled", marks=pytest.mark.slow),
+        pytest.param(SEED_3, "keras"),
     ],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
 )
 def test_recorded_traces_are_reproduced(dataset: data.Dataset, path: Path, kernel: str) -> None:
     settings = dataclasses.replace(verification.ORIGINAL, kernel=kernel)

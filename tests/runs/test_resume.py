@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from helpers import Command, environment, started, wait_for, without_tensorflow
+from helpers import Command, environment, run_program, started, wait_for, without_tensorflow
 
 from lstm_mnist import config, data
 from lstm_mnist.recurrence import library
@@ -20,6 +21,8 @@ from lstm_mnist.results import Observer
 from lstm_mnist.runs import checkpoints, execution, model_files
 from lstm_mnist.studies import records
 from lstm_mnist.system.errors import UsageError
+
+pytestmark = pytest.mark.xdist_group("resume")  # whose fixtures are made once
 
 SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
 # Kills the process when a file whose name contains the first argument is written and not renamed.
@@ -69,58 +72,105 @@ def saved(folder: Path) -> list[str]:
     return [path.name[: -len("-.npz") - 64] for path in paths(folder)]
 
 
-def test_interrupted_run_ends_as_an_undisturbed_one(
-    command: Command, data_dir: Path, tmp_path: Path
-) -> None:
+class Interrupted(NamedTuple):
+    """What became of a run that was killed, continued, terminated and continued again."""
+
+    folder: Path  # with the run in `two`, and an undisturbed one in `one`
+    kill: int  # the code with which the killed process ended
+    after_kill: list[str]  # the checkpoints that were there then
+    half_written: list[Path]
+    damaged: Path  # the newest checkpoint, damaged before the run went on
+    second: subprocess.CompletedProcess[str]  # a second process, meanwhile
+    holder: str
+    continued: subprocess.CompletedProcess[str]  # the process that was terminated
+    after_termination: list[Path]
+    resumed: subprocess.CompletedProcess[str]  # the process that ended the run
+
+
+@pytest.fixture(scope="module")
+def interrupted(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("interrupted")
+    two = folder / "two"
     arguments = (*SMALL, "--epochs=8")
-    undisturbed = command(*arguments, "--output_dir=one")
+    undisturbed = run_program(data_dir, folder, *arguments, "--output_dir=one")
     assert undisturbed.returncode == 0, undisturbed.stderr
 
-    two = tmp_path / "two"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_BEFORE_RENAME, "epoch-3-", *arguments, "--output_dir=two"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(data_dir),
         capture_output=True,
         check=False,
     )
-    assert killed.returncode == -signal.SIGKILL
-    assert saved(two) == ["epoch-1-step-0", "epoch-2-step-0"]
-    assert list(two.glob("checkpoints/.*epoch-3-*"))  # written, not renamed
-
-    _, newest = paths(two)
-    damage(newest, "truncated")
-    with started(data_dir, tmp_path, "--resume=two", "--units=4") as process:
+    after_kill = saved(two)
+    half_written = list(two.glob("checkpoints/.*epoch-3-*"))
+    damaged = paths(two)[-1]
+    damage(damaged, "truncated")
+    with started(data_dir, folder, "--resume=two", "--units=4") as process:
         wait_for(process, lambda: any(name > "epoch-3" for name in saved(two)))
-        second = without_tensorflow(tmp_path, "--resume=two")
-        holder = f"process {process.pid} on {platform.node()}"
-        assert second.stderr == f"lstm_mnist: two is in use by {holder}\n"
-        assert second.returncode == 7
+        second = without_tensorflow(folder, "--resume=two")
         process.terminate()
         output, errors = process.communicate()
-    assert process.returncode == 143
-    assert "Continuing two at epoch 2, step 0\n" in output
-    passed_over, terminated = errors.splitlines()
+    continued = subprocess.CompletedProcess([], process.returncode, output, errors)
+    after_termination = sorted(two.rglob("*"))
+    resumed = run_program(data_dir, folder, *arguments, "--output_dir=two")
+    holder = f"process {process.pid} on {platform.node()}"
+    return Interrupted(
+        folder,
+        killed.returncode,
+        after_kill,
+        half_written,
+        damaged,
+        second,
+        holder,
+        continued,
+        after_termination,
+        resumed,
+    )
+
+
+def test_interrupted_run_ends_as_an_undisturbed_one(interrupted: Interrupted) -> None:
+    assert (interrupted.resumed.returncode, interrupted.resumed.stderr) == (0, "")
+    assert_same(interrupted.folder / "one", interrupted.folder / "two")
+
+
+def test_kill_before_a_checkpoint_is_renamed_spares_the_earlier_ones(
+    interrupted: Interrupted,
+) -> None:
+    assert interrupted.kill == -signal.SIGKILL
+    assert interrupted.after_kill == ["epoch-1-step-0", "epoch-2-step-0"]
+    assert interrupted.half_written
+
+
+def test_damaged_checkpoint_is_passed_over(interrupted: Interrupted) -> None:
+    assert "Continuing two at epoch 2, step 0\n" in interrupted.continued.stdout
+    passed_over, _ = interrupted.continued.stderr.splitlines()
     assert re.fullmatch(
-        f"lstm_mnist: .*{newest.name} is damaged: SHA-256 [0-9a-f]+, expected [0-9a-f]+: "
-        "passed over",
+        f"lstm_mnist: .*{interrupted.damaged.name} is damaged: SHA-256 [0-9a-f]+, "
+        "expected [0-9a-f]+: passed over",
         passed_over,
     )
-    assert terminated == (
-        "lstm_mnist: terminated: what was reached is saved; go on by "
-        "python -m lstm_mnist --resume=two"
+
+
+def test_terminated_run_saves_what_it_reached(interrupted: Interrupted) -> None:
+    assert interrupted.continued.returncode == 143
+    assert interrupted.continued.stderr.endswith(
+        "\nlstm_mnist: terminated: what was reached is saved; go on by "
+        "python -m lstm_mnist --resume=two\n"
     )
-    assert not (two / "result.json").exists()
-    assert len(saved(two)) == 2
-    assert not list(two.glob("checkpoints/.*epoch-*"))
+    names = [path.name for path in interrupted.after_termination]
+    assert "result.json" not in names
+    assert len([name for name in names if name.startswith("epoch-")]) == 2
+    assert not [name for name in names if name.startswith(".") and "epoch-" in name]
 
-    # The lock died with its process.
-    resumed = command(*arguments, "--output_dir=two")
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stderr == ""
-    assert_same(tmp_path / "one", two)
 
-    again = without_tensorflow(tmp_path, *arguments, "--output_dir=two")
+def test_run_in_use_is_refused(interrupted: Interrupted) -> None:
+    assert interrupted.second.returncode == 7
+    assert interrupted.second.stderr == f"lstm_mnist: two is in use by {interrupted.holder}\n"
+
+
+def test_finished_run_is_not_overwritten(interrupted: Interrupted) -> None:
+    again = without_tensorflow(interrupted.folder, *SMALL, "--epochs=8", "--output_dir=two")
     assert again.returncode == 7
     assert "--output_dir=two is not empty" in again.stderr
 
@@ -150,6 +200,12 @@ def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) 
         )
     assert saved(folder) == ["epoch-2-step-0", "epoch-2-step-5"]
     return folder
+
+
+@pytest.fixture
+def copied(unfinished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to damage."""
+    return shutil.copytree(unfinished, tmp_path / "run")
 
 
 def test_changed_flags_are_refused(unfinished: Path) -> None:
@@ -194,46 +250,47 @@ def damage(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "altered"])
-def test_damaged_checkpoints_are_an_error(unfinished: Path, tmp_path: Path, kind: str) -> None:
-    shutil.copytree(unfinished, tmp_path / "run")
-    for path in paths(tmp_path / "run"):
+def test_damaged_checkpoints_are_an_error(copied: Path, kind: str) -> None:
+    for path in paths(copied):
         damage(path, kind)
     for where in ("--resume=run", "--output_dir=run"):
         finished = without_tensorflow(
-            tmp_path, where, "--units=4", "--epochs=8", "--record_dynamics"
+            copied.parent, where, "--units=4", "--epochs=8", "--record_dynamics"
         )
         assert finished.returncode == 4
         assert "run/checkpoints holds no checkpoint to continue from" in finished.stderr
         assert finished.stderr.count("damaged: SHA-256") == 2
         assert finished.stderr.count("\n") == 1
-    assert len(paths(tmp_path / "run")) == 2
+    assert len(paths(copied)) == 2
 
 
-def test_foreign_and_missing_checkpoints_are_an_error(unfinished: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(unfinished, run)
-    settings = (run / "config.json").read_text()
-    (run / "config.json").write_text(settings.replace('"seed": 0', '"seed": 1'))
-    foreign = without_tensorflow(tmp_path, "--resume=run")
-    assert foreign.returncode == 4
-    assert foreign.stderr.count("is another run's") == 2
-    assert foreign.stderr.count("\n") == 1
+def test_foreign_checkpoints_are_an_error(copied: Path) -> None:
+    settings = (copied / "config.json").read_text()
+    (copied / "config.json").write_text(settings.replace('"seed": 0', '"seed": 1'))
+    finished = without_tensorflow(copied.parent, "--resume=run")
+    assert finished.returncode == 4
+    assert finished.stderr.count("is another run's") == 2
+    assert finished.stderr.count("\n") == 1
 
-    (run / "config.json").write_text(settings)
-    for path in paths(run):
+
+def test_what_is_no_checkpoint_is_an_error(copied: Path) -> None:
+    for path in paths(copied):
         path.unlink()
     content = b"not an archive"
     digest = hashlib.sha256(content).hexdigest()
-    (run / "checkpoints" / f"epoch-7-step-0-{digest}.npz").write_bytes(content)
-    not_ours = without_tensorflow(tmp_path, "--resume=run")
-    assert not_ours.returncode == 4
-    assert f"epoch-7-step-0-{digest}.npz is not a checkpoint" in not_ours.stderr
-    assert not_ours.stderr.count("\n") == 1
+    (copied / "checkpoints" / f"epoch-7-step-0-{digest}.npz").write_bytes(content)
+    finished = without_tensorflow(copied.parent, "--resume=run")
+    assert finished.returncode == 4
+    assert f"epoch-7-step-0-{digest}.npz is not a checkpoint" in finished.stderr
+    assert finished.stderr.count("\n") == 1
 
-    paths(run)[0].unlink()
-    missing = without_tensorflow(tmp_path, "--resume=run")
-    assert missing.returncode == 4
-    assert "run/checkpoints holds no checkpoint to continue from: there is no" in missing.stderr
+
+def test_missing_checkpoints_are_an_error(copied: Path) -> None:
+    for path in paths(copied):
+        path.unlink()
+    finished = without_tensorflow(copied.parent, "--resume=run")
+    assert finished.returncode == 4
+    assert "run/checkpoints holds no checkpoint to continue from: there is no" in finished.stderr
 
 
 @pytest.mark.slow

@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-from helpers import Command
+from helpers import Command, Trained
 from made import made_groups, made_mistakes, made_pages, made_run
 
 from lstm_mnist import config, data
@@ -140,25 +141,27 @@ def test_summary_of_a_group() -> None:
     assert found.verdict == summary.judge(group)
 
 
-def test_reports_of_a_real_run(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", "/proc/nonexistent")  # not even root can make it
-    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
-    finished = command("--epochs=1", "--output_dir=out")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert finished.stdout.endswith("\nResults: out\nReport: out/report.html\n")
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+def mistakes_of(run: records.Record) -> str:
+    """Return how a report says what the run counted."""
+    return f"is wrong on {10_000 - run.best.test.correct} of 10,000 test images"
+
+
+def test_reports_of_a_real_run(epoch_run: Trained) -> None:
+    name = epoch_run.folder.name
+    assert epoch_run.output.endswith(f"\nResults: {name}\nReport: {name}/report.html\n")
+    page = (epoch_run.folder / "report.html").read_text(encoding="utf-8")
     assert external(page) == ["report.zh.html", reference.DOCUMENT]
-    run = records.read_folder(tmp_path / "out")
     # What the model file says of the test images is what the run counted.
-    assert f"is wrong on {10_000 - run.best.test.correct} of 10,000 test images" in page
+    assert mistakes_of(records.read_folder(epoch_run.folder)) in page
     assert len(re.findall(r"\d taken for \d,", page)) == 12
 
+
+def test_reports_of_a_real_study(epoch_run: Trained, command: Command, tmp_path: Path) -> None:
+    shutil.copytree(epoch_run.folder, tmp_path / "out")
     finished = command("compare", "--from=out", "--save=study.json", "--report=whole.html")
     assert (finished.returncode, finished.stderr) == (0, "")
     whole = (tmp_path / "whole.html").read_text(encoding="utf-8")
-    assert f"is wrong on {10_000 - run.best.test.correct} of 10,000 test images" in whole
+    assert mistakes_of(records.read_folder(tmp_path / "out")) in whole
 
     finished = command("compare", "--from=study.json", "--report=figures.html")
     assert (finished.returncode, finished.stderr) == (0, "")
