@@ -1,15 +1,13 @@
 """Entry point: `python -m lstm_mnist [COMMAND] [--flag=value ...]`."""
 
 import contextlib
-import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
-from lstm_mnist.system import signals
-from lstm_mnist.system.errors import OutputError, UsageError, UserError
+from lstm_mnist import __version__
+from lstm_mnist.system import errors, signals, streams
+from lstm_mnist.system.errors import UsageError, UserError
 
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",
@@ -22,47 +20,42 @@ COMMANDS = {
 }
 DEFAULT_COMMAND = "train"
 BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it
-# Errors of writing to standard output, which carry no file name as a file's do.
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    # First: the first process of a container ignores signals that have no handler.
+    streams.prepare()
+    # Early: the first process of a container ignores signals that have no handler.
     signals.install()
     message = ""
     try:
-        if sys.stdout is None:
-            raise OutputError("standard output is closed")
+        streams.check()
         with signals.raising():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
             sys.stdout.flush()
-    except UserError as error:
-        code, message = error.exit_code, str(error)
     except KeyboardInterrupt as interrupt:
         number = signals.received()
         code, message = 128 + number, ": ".join((signals.NAMES[number], *interrupt.args))
     except BrokenPipeError:  # the reader of our output has exited, as `head` does
         code = BROKEN_PIPE
-    except OSError as error:
-        if error.errno not in UNWRITABLE or error.filename is not None:
-            raise
-        code = OutputError.exit_code
-        message = f"standard output cannot be written: {error.strerror}"
-    if message and sys.stderr:
+    except Exception as error:
+        code, message = _told(error)
+    if message:
         with contextlib.suppress(OSError):
-            print(f"lstm_mnist: {message}", file=sys.stderr)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        _end(stream)
+            print("lstm_mnist:", message.replace("\n", "\\n"), file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        streams.end(stream)
     return code
 
 
-def _end(stream: TextIO) -> None:
-    """Flush a stream; drop what cannot be written, for which Python would exit with code 120."""
-    try:
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _told(error: Exception) -> tuple[int, str]:
+    """Return the exit code of what a command raised, and the line that tells of it."""
+    known = error if isinstance(error, UserError) else errors.of_memory(error)
+    if known is None and isinstance(error, OSError):
+        known = streams.failure(error) or errors.of_file(error)
+    if known is None:
+        return errors.UNEXPECTED, errors.report(error, __version__)
+    return known.exit_code, str(known)
 
 
 def _run(arguments: list[str]) -> int:

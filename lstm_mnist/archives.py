@@ -6,8 +6,9 @@ The archives are part of the package. TFDS keeps what it prepares in its cache.
 import contextlib
 import hashlib
 import io
-import json
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,53 +36,83 @@ ARCHIVE_SHA256 = {
 }
 # In the data directory, the digests of TFDS's records: it writes other bytes every time.
 RECORDS = "mnist-records.json"
+# The beginning of the name of the folder in which TFDS works.
+_WORK = ".mnist-unpacked-"
+NEEDED = 130 * 10**6  # bytes, about what preparing takes up meanwhile
 
 
 def prepared(data_dir: str | None, *, progress: bool) -> Any:
     """Return TFDS's builder of MNIST, after preparing the dataset where it is missing.
 
-    Raises DataError.
+    Raises DataError where an archive is not what it should be, and OutputError.
     """
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(BUILDER, data_dir=data_dir)
         if not builder.is_prepared():
-            builder = _prepare(builder.data_path.parents[1], progress=progress)
+            _prepare(Path(builder.data_path.parents[1]), progress=progress)
+            builder = tfds.builder(BUILDER, data_dir=data_dir)
         return builder
     except (OSError, OutputError) as error:
         place = data_dir or tfds.core.constants.DATA_DIR
-        raise DataError(
+        raise OutputError(
             f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
         ) from error
 
 
-def _prepare(data_dir: Path, *, progress: bool) -> Any:
+def _prepare(data_dir: Path, *, progress: bool) -> None:
     """Prepare MNIST from the embedded archives, or wait for the process that is doing it.
 
-    TFDS has no lock of its own: of two processes that prepare at once, both may fail.
+    All is made in one temporary folder, so that nothing else is left behind by a process that ends
+    meanwhile.
     """
-    import filelock
     import tensorflow_datasets as tfds
 
     _check_archives()
     tfds.display_progress_bar(enable=progress)
     data_dir.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(data_dir / ".mnist.lock"):
-        builder = tfds.builder(BUILDER, data_dir=data_dir)
-        if not builder.is_prepared():
-            with (
-                # TFDS announces a download; there is none.
-                contextlib.redirect_stdout(io.StringIO()),
-                tempfile.TemporaryDirectory(prefix=".mnist-unpacked-", dir=data_dir) as unpacked,
-            ):
-                builder.download_and_prepare(
-                    download_dir=unpacked,
-                    download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
-                )
-            with files.replacing(data_dir / RECORDS) as temporary:
-                temporary.write_text(json.dumps(_digests(builder, "*"), indent=2) + "\n")
+    with alone(data_dir):
+        if tfds.builder(BUILDER, data_dir=data_dir).is_prepared():
+            return
+        files.check_space(data_dir, NEEDED)
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=data_dir) as work:
+            builder = _made(Path(work))
+            files.write_json(data_dir / RECORDS, _digests(builder, "*"))
+            version = Path(builder.data_path)
+            (data_dir / version.parent.name).mkdir(exist_ok=True)
+            version.rename(data_dir / version.relative_to(work))
+
+
+def _made(work: Path) -> Any:
+    """Have TFDS make MNIST in a folder, and return its builder. Raises OutputError."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(BUILDER, data_dir=work)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it announces a download; there is none
+            builder.download_and_prepare(
+                download_dir=work / "unpacked",
+                download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
+            )
+    except Exception as error:  # what each of its writers raises
+        reason = next(iter(str(error).splitlines()), "")
+        raise OutputError(f"{type(error).__name__}: {reason}") from error
     return builder
+
+
+@contextlib.contextmanager
+def alone(data_dir: Path) -> Iterator[None]:
+    """Hold MNIST's files in a data directory against other processes, after waiting for them.
+
+    What killed ones left is removed. Raises OutputError.
+    """
+    # TFDS has no lock of its own: of two processes that prepare at once, both may fail.
+    with files.locked(data_dir / ".mnist.lock", str(data_dir), wait=True):
+        for left in data_dir.glob(f"{_WORK}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        files.sweep(data_dir)
+        yield
 
 
 def _digests(builder: Any, split: str) -> dict[str, str]:
@@ -113,7 +144,7 @@ def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     except (OSError, ValueError, tf.errors.OpError) as error:
         expected: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):  # prepared by somebody else
-            expected = json.loads((builder.data_path.parents[1] / RECORDS).read_text())
+            expected = files.parse_json((builder.data_path.parents[1] / RECORDS).read_bytes())
         found = [
             f"{name}: SHA-256 {actual}, expected {expected.get(name, 'one that is not known')}"
             for name, actual in _digests(builder, split).items()

@@ -51,10 +51,11 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
     No connection is attempted. `data_dir` is TFDS's data directory (None: its default place), and
     `progress` shows TFDS's progress bars while it prepares.
 
-    Raises DataError if the data can neither be read nor prepared, or is not MNIST.
+    Raises DataError if the data is not MNIST or cannot be read, and OutputError if it cannot be
+    prepared.
     """
     builder = archives.prepared(data_dir, progress=progress)
-    decoded = builder.data_path.parents[1] / DECODED
+    decoded = Path(builder.data_path.parents[1], DECODED)
     if decoded.exists():
         splits = read_decoded(decoded)
         _check(splits, decoded)
@@ -62,7 +63,7 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
         splits = _read_prepared(builder)
         _check(splits, builder.data_path)
         with contextlib.suppress(OutputError):  # only faster; a read-only folder does without
-            write_decoded(decoded, splits)
+            _keep(decoded, splits)
     return Dataset(**splits)
 
 
@@ -102,6 +103,13 @@ def read_decoded(path: Path) -> dict[str, Split]:
             }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise archives.damaged(path, str(error)) from error
+
+
+def _keep(path: Path, splits: dict[str, Split]) -> None:
+    """Write the decoded copy unless another process has. Raises OutputError."""
+    with archives.alone(path.parent):
+        if not path.exists():
+            write_decoded(path, splits)
 
 
 def write_decoded(path: Path, splits: dict[str, Split]) -> None:

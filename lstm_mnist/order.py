@@ -48,7 +48,7 @@ class _Stream:
         self._rest = self._order[:0]
 
     def take(self, count: int) -> NDArray[np.int64]:
-        parts = []
+        parts = [self._order[:0]]  # a pass of no batch at all is one
         while count > 0:
             if not len(self._rest):
                 self._shuffle()

@@ -1,7 +1,6 @@
 """A recording of the original script, and how one quantity of ours compares with it."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError
 
 # The recording under TensorFlow 1.15.5 with seed 7 that is part of the package.
@@ -135,7 +135,7 @@ def load_trace(path: Path) -> Trace:
     Raises DataError if either is unreadable, lacks anything, or holds what cannot be.
     """
     try:
-        with path.open("rb") as file, np.load(file) as npz:
+        with files.reading(path) as file, np.load(file) as npz:
             arrays = dict(npz)
     except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
         raise DataError(f"{path} is not a readable NPZ file: {error}") from error
@@ -159,7 +159,7 @@ def load_trace(path: Path) -> Trace:
 def _load_passes(path: Path) -> tuple[int, list[str]]:
     """Return the seed and the passes' digests that a trace's JSON file holds."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = files.parse_json(files.read(path))
         seed = int(fields["seed"])
         names, digests = zip(*fields["label_order_sha256"], strict=True)
         known = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import pytest
 from filelock import FileLock
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -17,6 +18,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[1]
 # Flags of the shortest run of more than one epoch.
 SMALL_RUN = ("--units=4", "--batch_size=1000", "--epochs=2")
+# In it an ordinary user may mount.
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 # Flags of runs that take seconds and go on for some epochs.
 SMALL_STUDY = ("--units=8", "--batch_size=1000", "--epochs=4")
 
@@ -82,6 +85,22 @@ def run_program(
         [sys.executable, "-m", "lstm_mnist", *arguments],
         cwd=cwd,
         env=environment(data_dir) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def in_namespace(
+    script: str, data_dir: Path, cwd: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a shell script where it may mount file systems."""
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no namespaces")
+    return subprocess.run(
+        [*NAMESPACE, "bash", "-c", script, "bash", sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(data_dir),
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist.commands import common, thresholds
+from lstm_mnist.commands import common, paths, thresholds
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import gate, records
 from lstm_mnist.system import runtime
@@ -28,15 +28,15 @@ for _name in ("data_dir", common.DEVICE.name, common.HELP.name):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command on run folders or study files. Raises UserError, after all were checked."""
-    paths = common.paths(
+    named = paths.given(
         arguments, "check needs the folder of a run: check RUN_DIR ... [--flag=value ...]"
     )
     wanted = thresholds.wanted()
-    if _EVALUATE.value and (files := [path for path in paths if path.is_file()]):
+    if _EVALUATE.value and (files := [path for path in named if path.is_file()]):
         raise UsageError(f"--evaluate: {files[0]} is a file and holds no networks: give folders")
-    runs = records.read(paths)
+    runs = records.read(named)
     if _EVALUATE.value:
-        _evaluate([folder for path in paths for folder in records.folders(path)], runs)
+        _evaluate([folder for path in named for folder in records.folders(path)], runs)
     lines, failures = [], []
     for run in runs:
         failures += wanted.failures_of_run(run.folder, run)

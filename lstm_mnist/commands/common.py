@@ -4,13 +4,14 @@ import datetime
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from lstm_mnist.commands import settings
+from lstm_mnist.commands import paths, settings
 from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
-_DATA_DIR = flags.DEFINE_string(
+_DATA_DIR = paths.define(
     "data_dir",
     None,
     "Folder in which TensorFlow Datasets keeps MNIST; prepared there if missing. "
@@ -39,23 +40,17 @@ def refuse(arguments: Sequence[str]) -> None:
         )
 
 
-def paths(names: Sequence[str], wanted: str) -> list[Path]:
-    """Return arguments as paths.
-
-    Raises UsageError if there are none, or an empty one, which a variable that is not set leaves.
-    """
-    if not names or not all(names):
-        raise UsageError(wanted)
-    return [Path(name) for name in names]
-
-
 def data_dir() -> str | None:
     """Return the value of --data_dir.
 
-    Raises UsageError if it is not a folder, or is missing where the user has no home folder.
+    Raises UsageError if it, or TFDS_DATA_DIR, is not a folder, or both are missing where the user
+    has no home folder.
     """
     path: str | None = _DATA_DIR.value
-    if path is None and "TFDS_DATA_DIR" not in os.environ:
+    variable = os.environ.get("TFDS_DATA_DIR")
+    if path is None and variable and (fault := files.fault(Path(variable))):
+        raise UsageError(f"TFDS_DATA_DIR={variable}: {fault}: name a folder with --data_dir")
+    if path is None and not variable:
         try:
             Path.home()
         except RuntimeError as error:
@@ -82,6 +77,10 @@ def write_report(
     # Matplotlib warns of a home that cannot be written and of slow font searches; both only cost
     # seconds.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        tempfile.gettempdir()
+    except OSError:  # Matplotlib's cache needs a folder, and where the report goes one can write
+        tempfile.tempdir = str(path.absolute().parent)
     from lstm_mnist.studies import report
 
     written = datetime.datetime.now().astimezone()

@@ -1,5 +1,6 @@
 """Train many runs, or take finished ones, and judge them by statistics."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, recipe, thresholds
-from lstm_mnist.runs import run_folder
+from lstm_mnist.commands import common, paths, recipe, thresholds
+from lstm_mnist.runs import memory, run_folder
 from lstm_mnist.studies import fleet, records
 from lstm_mnist.studies.gate import enforced
 from lstm_mnist.system import files, runtime
@@ -27,8 +28,11 @@ _FROM = flags.DEFINE_list(
     "Instead of --runs: finished runs' folders, a folder of such folders, or files written by "
     "--save. More of them may follow as arguments.",
 )
-_STUDY_DIR = flags.DEFINE_string(
-    "study_dir", "runs/study", "Folder of --runs; what is finished there is not trained again."
+_STUDY_DIR = paths.define(
+    "study_dir",
+    "runs/study",
+    "Folder of --runs; what is finished there is not trained again.",
+    OutputError,
 )
 _WORKERS = flags.DEFINE_integer(
     "workers", runtime.cores(), "Runs trained side by side, sharing the cores.", lower_bound=1
@@ -36,9 +40,12 @@ _WORKERS = flags.DEFINE_integer(
 _SCHEDULER = flags.DEFINE_string(
     "scheduler", None, "Address of a Dask scheduler, tcp://HOST:PORT. By default a cluster here."
 )
-_SAVE = flags.DEFINE_string("save", None, "JSON file to keep all runs in; --from reads it.")
-_REPORT = flags.DEFINE_string(
-    "report", None, "HTML file for the report. By default report.html in --study_dir with --runs."
+_SAVE = paths.define("save", None, "JSON file to keep all runs in; --from reads it.", OutputError)
+_REPORT = paths.define(
+    "report",
+    None,
+    "HTML file for the report. By default report.html in --study_dir with --runs.",
+    OutputError,
 )
 flags.adopt_module_key_flags(thresholds)
 flags.adopt_module_key_flags(recipe)
@@ -55,12 +62,12 @@ def main(arguments: Sequence[str]) -> int:
             files.check_file(Path(file))
     if _FROM.value is None:
         common.refuse(arguments)
-        paths = list(_trained())
+        folders = list(_trained())
         report = _REPORT.value or Path(_STUDY_DIR.value, run_folder.REPORT)
     else:
-        paths = common.paths((*_FROM.value, *arguments), "--from needs folders of runs, or files")
+        folders = paths.given((*_FROM.value, *arguments), "--from needs folders of runs, or files")
         report = _REPORT.value
-    runs = records.read(paths, diverged=True)
+    runs = records.read(folders, diverged=True)
     groups = records.pooled(runs)
     failures = [
         failure
@@ -75,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         for name, group in groups.items():
             print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
-            common.write_report(Path(report), groups, _mistakes(runs, paths))
+            common.write_report(Path(report), groups, _mistakes(runs, folders))
         for name, group in groups.items() if gate.asks else ():
             alarm = summary.false_alarm(gate, group)
             print(f"\n{name}: {text.tell(alarm, group[0].arithmetic)}", flush=True)
@@ -96,12 +103,12 @@ def _trained() -> Iterator[Path]:
         folder / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
         for each in settings
     }
-    try:
+    with files.refusing(f"--study_dir={folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--study_dir={folder} cannot be made: {error.strerror}") from error
     with fleet.only_one(folder):
         if missing := fleet.missing(runs, dynamics=recipe.RECORD_DYNAMICS.value):
+            if not _SCHEDULER.value:
+                memory.check(settings[0], min(_WORKERS.value, len(missing)))
             _train(missing, data_dir)
     yield from runs
 
@@ -117,6 +124,7 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
         workers=_WORKERS.value,
         scheduler=_SCHEDULER.value,
         dynamics=recipe.RECORD_DYNAMICS.value,
+        tell=lambda text: print(f"lstm_mnist: {text}", file=sys.stderr, flush=True),
     )
     with tqdm(total=len(missing), unit="run", disable=not common.progress()) as bar:
         for folder in finished:

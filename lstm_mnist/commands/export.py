@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from lstm_mnist.commands import common, model
+from lstm_mnist.commands import common, model, paths
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
@@ -19,11 +19,12 @@ _FORMAT = flags.DEFINE_enum(
     "saved_model: a folder for TensorFlow; litert: a file for LiteRT, which was TensorFlow Lite; "
     "onnx: a file for ONNX runtimes.",
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = paths.define(
     "output",
     None,
     "File or folder to write, which must not exist. "
     f"By default {', '.join(_PATHS.values())} by format.",
+    OutputError,
 )
 flags.adopt_module_key_flags(model)
 flags.declare_key_flag(common.HELP.name)

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
+from lstm_mnist.commands import paths
 from lstm_mnist.runs import run_folder
 from lstm_mnist.system.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
 
-_MODEL = flags.DEFINE_string(
+_MODEL = paths.define(
     "model",
     None,
     "A .keras file, or the folder of a run, whose best.keras is taken. By default the network that "

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from lstm_mnist.commands import common, model
+from lstm_mnist.commands import common, model, paths
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import PictureError, UsageError
+from lstm_mnist.system.errors import OutputError, PictureError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.digits.preprocessing import Pixels
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 _JSON = flags.DEFINE_bool(
     "json", False, "Print a JSON list of objects with path, digit and probabilities instead."
 )
-_SHOW = flags.DEFINE_string(
-    "show", None, "New or empty folder for what the network sees of each picture: 28x28 pixels."
+_SHOW = paths.define(
+    "show",
+    None,
+    "New or empty folder for what the network sees of each picture: 28x28 pixels.",
+    OutputError,
 )
 flags.adopt_module_key_flags(model)
 flags.declare_key_flag(common.DEVICE.name)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, recipe, settings, thresholds
+from lstm_mnist.commands import common, paths, recipe, settings, thresholds
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
-from lstm_mnist.runs import checkpoints, run_folder
+from lstm_mnist.runs import checkpoints, memory, run_folder
 from lstm_mnist.studies import records, reference
 from lstm_mnist.studies.gate import Gate, enforced
-from lstm_mnist.system import runtime, signals
-from lstm_mnist.system.errors import DivergedError, UsageError
+from lstm_mnist.system import files, runtime, signals
+from lstm_mnist.system.errors import DivergedError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
@@ -31,13 +31,14 @@ _VARIANT = flags.DEFINE_enum(
 _TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False, "Write logs for TensorBoard: losses, accuracies and weights by epoch."
 )
-_OUTPUT_DIR = flags.DEFINE_string(
+_OUTPUT_DIR = paths.define(
     "output_dir",
     None,
     "New or empty folder for the results, or that of an unfinished run with the same settings, "
     "which is continued. By default runs/<time>-seed<seed>.",
+    OutputError,
 )
-_RESUME = flags.DEFINE_string(
+_RESUME = paths.define(
     "resume", None, "Folder of an unfinished run, which is continued with its own settings."
 )
 flags.adopt_module_key_flags(recipe)
@@ -51,11 +52,15 @@ def main(arguments: Sequence[str]) -> int:
     gate = thresholds.wanted()
     data_dir = common.data_dir()
     asked = recipe.chosen(_VARIANT.value, _SEED.value)
-    folder = _folder(asked)
-    _checkpoint(folder, asked)  # its errors come before a folder is made
-    with checkpoints.held(folder):
+    folder, new = _folder(asked)
+    # Errors come before a folder is made.
+    if new:
+        files.check_folder(folder.parent, _OUTPUT_DIR.name, left_over=lambda path: True)
+    start = None if new else _checkpoint(folder, asked)
+    memory.check(start.config if start else asked)
+    with checkpoints.held(folder, new=new) as folder:
         # Another process may have been in the folder before it was held.
-        start = _checkpoint(folder, asked)
+        start = None if new else _checkpoint(folder, asked)
         try:
             _train(folder, start, asked, data_dir, gate)
         except KeyboardInterrupt as interrupt:
@@ -73,10 +78,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _folder(asked: config.Config) -> Path:
-    """Return the run's folder. Raises UsageError."""
+def _folder(asked: config.Config) -> tuple[Path, bool]:
+    """Return the run's folder, and whether another may be taken in its place. Raises UsageError."""
     if _RESUME.value is None:
-        return Path(_OUTPUT_DIR.value or run_folder.default_folder(asked.seed))
+        named = _OUTPUT_DIR.value
+        return Path(named or run_folder.default_folder(asked.seed)), not named
     if _OUTPUT_DIR.value is not None:
         raise UsageError("--resume and --output_dir both name the run's folder: give one of them")
     folder = Path(_RESUME.value)
@@ -84,7 +90,7 @@ def _folder(asked: config.Config) -> Path:
         raise UsageError(f"--resume={folder} is not a folder")
     if (folder / run_folder.RESULT).exists() and not checkpoints.begun(folder):
         raise UsageError(f"--resume={folder}: that run is finished")
-    return folder
+    return folder, False
 
 
 def _checkpoint(folder: Path, asked: config.Config) -> checkpoints.Checkpoint | None:
@@ -126,6 +132,8 @@ def _train(
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
     device = runtime.start(common.DEVICE.value, library.choose(settings.kernel))
+    if start and (warning := _other_bits(start, device)):
+        print(f"lstm_mnist: {warning}", file=sys.stderr)
     from lstm_mnist import data
     from lstm_mnist.runs import execution
 
@@ -154,6 +162,17 @@ def _train(
         print(f"\n{reference.summary(run)}\n\nResults: {folder}", flush=True)
         _report(folder, finished, dataset)
         store.clear()
+
+
+def _other_bits(start: checkpoints.Checkpoint, device: dict[str, Any]) -> str | None:
+    """Return what to say where a run goes on on a device that rounds otherwise."""
+    before, now = (f"{told['kind']}, {told['cores']} cores" for told in (start.device, device))
+    if before == now or (start.arithmetic.startswith("compiled") and device["kind"] == "CPU"):
+        return None
+    return (
+        f"the run began on {before}, and goes on on {now}: its bits depend on that, and will not "
+        "be those of an undisturbed run"
+    )
 
 
 def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:

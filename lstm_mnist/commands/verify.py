@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from lstm_mnist.commands import common
+from lstm_mnist.commands import common, paths
 from lstm_mnist.recurrence import library
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import UsageError
@@ -17,7 +17,7 @@ from lstm_mnist.system.errors import UsageError
 if TYPE_CHECKING:
     from lstm_mnist.recording import Check
 
-_TRACE = flags.DEFINE_string(
+_TRACE = paths.define(
     "trace",
     None,
     "NPZ file of a trace, its JSON file beside it. By default the trace that is part of the "

@@ -6,6 +6,7 @@ with grey levels from anti-aliasing, and put the centre of mass into the centre 
 longer side of the box is 20 and the centre of mass lies within half a pixel of (14, 14).
 """
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import IO
@@ -49,7 +50,7 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as opened:
+            with _opened(file) as content, Image.open(content, formats=FORMATS) as opened:
                 image = ImageOps.exif_transpose(opened)
                 # Pillow would clip 16 bits to 8.
                 if image.mode.startswith("I"):
@@ -66,6 +67,10 @@ def _open(file: Path | IO[bytes]) -> Image.Image:
         raise PictureError(f"is damaged: {error}") from error
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     return image
+
+
+def _opened(file: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
+    return files.reading(file) if isinstance(file, Path) else contextlib.nullcontext(file)
 
 
 def _ink(image: Image.Image) -> Pixels:

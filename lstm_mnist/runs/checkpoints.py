@@ -22,7 +22,7 @@ from lstm_mnist.config import Config
 from lstm_mnist.results import Epoch, Run, Score, State
 from lstm_mnist.runs import run_folder
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import CheckpointError, OutputError
+from lstm_mnist.system.errors import CheckpointError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +44,7 @@ class Checkpoint(NamedTuple):
     dynamics: "Recorded | None"  # if they are recorded
     seconds: float  # since the start of the run, without interruptions
     arithmetic: str  # see `library.arithmetic`
+    device: dict[str, Any]  # what `runtime.start` returned
     passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints
 
     @property
@@ -75,6 +76,7 @@ class Store:
         seconds: float,
         *,
         arithmetic: str,
+        device: Mapping[str, Any],
     ) -> None:
         """Save a checkpoint. Raises OutputError; earlier checkpoints then stay."""
         import numpy as np
@@ -83,6 +85,7 @@ class Store:
             {
                 "version": __version__,
                 "arithmetic": arithmetic,
+                "device": device,
                 "config": state.run.config.as_dict(),
                 "state": {
                     "epochs": [dataclasses.asdict(epoch) for epoch in state.run.epochs],
@@ -131,33 +134,53 @@ def check_new(folder: Path) -> None:
 def _left_over(path: Path) -> bool:
     if path.name == FOLDER and path.is_dir():
         return all(map(_left_over, path.iterdir()))
-    return path.name == _LOCK or files.is_temporary(path) or path.name.startswith("epoch-0-step-0-")
+    names = path.name == _LOCK, files.is_temporary(path), path.name.startswith("epoch-0-step-0-")
+    return any(names) and path.is_file()
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Create a run's folder and lock it against other processes.
+def held(folder: Path, *, new: bool = False) -> Iterator[Path]:
+    """Create a run's folder, lock it against other processes, and yield it.
 
-    If it holds no checkpoint at the end, what was created is removed. Raises OutputError.
+    A `new` one has a number added to its name where there is one of that name. If it holds no
+    checkpoint at the end, what was created is removed. Raises OutputError.
     """
-    place = folder / FOLDER
-    made = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
-    removable = [place, *made]
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+    with files.refusing(str(folder)):
+        made = [*itertools.takewhile(lambda path: not path.exists(), folder.parents)]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if new:
+            folder = _unused(folder)
+        if new or _created(folder):
+            made.insert(0, folder)
+        place = folder / FOLDER
+        place.mkdir(exist_ok=True)
     with files.locked(place / _LOCK, str(folder)):
         try:
-            files.sweep(folder)
-            files.sweep(place)
-            yield
+            with files.refusing(str(folder)):
+                files.sweep(folder)
+                files.sweep(place)
+            yield folder
         finally:
             if not _files(place):
                 with contextlib.suppress(OSError):
                     (place / _LOCK).unlink()
-                    for path in removable:
+                    for path in (place, *made):
                         path.rmdir()
+
+
+def _unused(folder: Path) -> Path:
+    """Create a folder, with a number added to its name if there is one, and return its path."""
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(filter(_created, itertools.chain([folder], others)))
+
+
+def _created(folder: Path) -> bool:
+    """Create a folder, and return whether there was none."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def newest(folder: Path) -> Checkpoint:
@@ -181,7 +204,7 @@ def _read(path: Path, config: Config) -> Checkpoint:
     import numpy as np
 
     try:
-        content = path.read_bytes()
+        content = files.read(path)
     except OSError as error:
         raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
     actual, expected = hashlib.sha256(content).hexdigest(), _match(path)[3]
@@ -200,9 +223,8 @@ def _read(path: Path, config: Config) -> Checkpoint:
         position = described["state"]
         run = Run(config, tuple(map(_epoch, position["epochs"])))
         state = State(run, position["step"], position["step_seconds"], **groups)
-        return Checkpoint(
-            path, state, described["dynamics"], described["seconds"], described["arithmetic"]
-        )
+        told = (described[name] for name in ("dynamics", "seconds", "arithmetic", "device"))
+        return Checkpoint(path, state, *told)
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
 

@@ -44,7 +44,8 @@ def execute(
     finished, and not before; a run that diverges leaves a file that says so. With a `store`, the
     run begins at `store.start` and saves its checkpoints there. `observer` watches as in
     `training.run`, but is not given states. Raises OutputError, what `training.run` raises, and
-    UsageError where the run was begun with another arithmetic than this process's.
+    UsageError where the run was begun with another arithmetic, or other settings of Keras, than
+    this process's.
     """
     arithmetic = library.arithmetic(layers.choose(config.kernel))
     start = store.start if store else None
@@ -52,6 +53,11 @@ def execute(
         raise UsageError(
             f"{folder} was begun by arithmetic {start.arithmetic}, and here it is {arithmetic}: "
             "continue where the run began, or begin another one"
+        )
+    if start and start.device.get("keras") != device.get("keras"):
+        raise UsageError(
+            f"{folder} was begun by Keras with {start.device.get('keras')}, and here it has "
+            f"{device.get('keras')}: continue as the run began, or begin another one"
         )
     began = time.perf_counter() - (start.seconds if start else 0)
     callbacks = [*observer.callbacks]
@@ -62,7 +68,7 @@ def execute(
     if extras.tensorboard:
         logs = folder / run_folder.TENSORBOARD
         callbacks.append(keras.callbacks.TensorBoard(logs, histogram_freq=1))
-    keeper = _Keeper(folder, arithmetic, store, observer, callbacks, recorder, began)
+    keeper = _Keeper(folder, arithmetic, device, store, observer, callbacks, recorder, began)
     if start:
         # An epoch may have been finished, but not saved, when the run was interrupted.
         run_folder.remove_results(folder)
@@ -107,6 +113,7 @@ class _Keeper(Observer):
         self,
         folder: Path,
         arithmetic: str,
+        device: dict[str, Any],
         store: checkpoints.Store | None,
         observer: Observer,
         callbacks: Sequence[keras.callbacks.Callback],
@@ -116,6 +123,7 @@ class _Keeper(Observer):
         self.callbacks = callbacks
         self._folder = folder
         self._arithmetic = arithmetic
+        self._device = device
         self._store = store
         self._observer = observer
         self._recorder = recorder
@@ -126,7 +134,9 @@ class _Keeper(Observer):
         if self._store:
             recorded = self._recorder.recorded if self._recorder else None
             seconds = time.perf_counter() - self._began
-            self._store.save(state, recorded, seconds, arithmetic=self._arithmetic)
+            self._store.save(
+                state, recorded, seconds, arithmetic=self._arithmetic, device=self._device
+            )
         # Once there is a checkpoint, the settings make the folder an unfinished run's.
         if not (self._folder / run_folder.CONFIG).exists():
             files.write_json(self._folder / run_folder.CONFIG, state.run.config.as_dict())

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import datetime
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,7 @@ def read_config(folder: Path) -> Config:
     """Read the settings of a run's folder. Raises CheckpointError."""
     path = folder / CONFIG
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = files.parse_json(files.read(path))
         config = Config.from_dict(settings)
         if config.as_dict() != settings:
             raise ValueError("other settings are expected")

@@ -6,7 +6,6 @@ Every function raises ValueError for what is not finite, complete and consistent
 import csv
 import io
 import itertools
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from lstm_mnist import config
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import EpochDynamics
 from lstm_mnist.runs import run_folder
+from lstm_mnist.system import files
 
 
 def _since(generation: int) -> tuple[str, ...]:
@@ -80,6 +80,9 @@ _KERNELS = {
     "keras": ("keras", EARLIER),
     "fast": (EARLIER,),
 }
+
+
+_parsed = files.parse_json
 
 
 def percent(split: str, correct: int) -> float:
@@ -205,27 +208,6 @@ def _settings(value: Any) -> dict[str, Any]:
             f"{value['network']}, but of {known['variant']} and {known['network']}"
         )
     return known
-
-
-def _parsed(content: bytes) -> Any:
-    """Parse JSON whose numbers are finite and keys unique."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(mapping := dict(pairs)) != len(pairs):
-            raise ValueError("a key is there twice")
-        return mapping
-
-    def finite(text: str) -> float:
-        if not math.isfinite(number := float(text)):
-            raise ValueError(f"{text:.40} is not a finite number")
-        return number
-
-    try:
-        return json.loads(
-            content.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
-        )
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
 
 
 def _conform(value: Any, shape: Any, name: str) -> None:

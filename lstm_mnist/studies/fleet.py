@@ -1,14 +1,13 @@
 """Many runs side by side, each in a process of its own, by Dask."""
 
+import asyncio
 import contextlib
 import functools
 import importlib.util
 import logging
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,14 @@ from lstm_mnist.recurrence import library
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import DivergedError, OutputError, UsageError, UserError
+from lstm_mnist.system.errors import DivergedError, MachineError, UsageError, UserError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
     from lstm_mnist.data import Dataset
+
+PATIENCE = 10  # seconds that a scheduler, or a worker, has to show itself
 
 
 def check_installed() -> None:
@@ -71,20 +72,22 @@ def train(
     workers: int,
     scheduler: str | None = None,
     dynamics: bool = False,
+    tell: Callable[[str], object] = print,
 ) -> Iterator[Path]:
     """Train one run per folder, and yield each folder when its run is finished.
 
     `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
     scheduler: this package is installed there, and its workers see the same folders. A run whose
     worker dies starts again on another, and one that diverges is finished. `dynamics` records them.
-    Raises UsageError where the scheduler does not answer, and what a run raises.
+    `tell` is called with what a user should know meanwhile. Raises UsageError where there is no
+    scheduler that answers, MachineError where it goes away, or a run ends worker after worker, and
+    what a run raises.
     """
-    import distributed
 
     # A run keeps its share of the cores when it is the last one left: rounding depends on it.
     sharers = None if scheduler else workers
     with _client(scheduler, min(workers, len(runs))) as client:
-        futures = {
+        folders = {
             client.submit(
                 _train,
                 config,
@@ -97,27 +100,53 @@ def train(
             ): folder
             for folder, config in runs.items()
         }
-        for future in distributed.as_completed(futures):
-            if error := future.result():
-                raise error
-            yield futures[future]
+        pending = set(folders)
+        told = not scheduler
+        while pending:
+            if not told and not client.scheduler_info()["workers"]:
+                tell(f"there are no workers at {scheduler} yet: waiting for one")
+                told = True
+            done, pending = _wait(pending)
+            for future in done:
+                if error := _result(future):
+                    raise error
+                yield folders[future]
+
+
+def _wait(pending: "set[Future]") -> "tuple[set[Future], set[Future]]":
+    """Wait for a run to end, or for a while; return which have ended. Raises MachineError."""
+    import distributed
+
+    try:
+        return distributed.wait(pending, PATIENCE, "FIRST_COMPLETED")
+    except distributed.TimeoutError:
+        return set(), pending
+    except (distributed.CancelledError, OSError) as error:
+        raise MachineError("the Dask scheduler has gone away: start it and this again") from error
+
+
+def _result(future: "Future") -> UserError | None:
+    """Return a run's error, if any. Raises MachineError where it ended worker after worker."""
+    import distributed
+
+    try:
+        return future.result()
+    except distributed.KilledWorker as error:
+        raise MachineError(
+            f"{error.task}: {error.allowed_failures + 1} workers ended while they trained this "
+            "run: they may lack memory"
+        ) from error
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
     with files.locked(folder / ".lock", f"--study_dir={folder}"):
-        _sweep(folder)
+        files.sweep(folder, folders=True)  # what killed workers left
         try:
             yield
         finally:
-            _sweep(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed workers left behind."""
-    for unfinished in folder.glob(".*-seed*-*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
+            files.sweep(folder, folders=True)
 
 
 @contextlib.contextmanager
@@ -125,11 +154,10 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
     import distributed
 
     if scheduler:
-        try:
-            client = distributed.Client(scheduler, timeout=10)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise UsageError(f"--scheduler={scheduler} does not answer") from error
-        with client:
+        _check_scheduler(scheduler)
+        # It would tell in many lines that the scheduler has gone away.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        with distributed.Client(scheduler, timeout=PATIENCE) as client:
             yield client
         return
     with contextlib.ExitStack() as stack:
@@ -146,9 +174,38 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
                     silence_logs=logging.CRITICAL,  # it logs errors while it closes
                 )
             )
+        except (RuntimeError, OSError) as error:
+            reason = next(iter(str(error).splitlines()), "")
+            raise MachineError(f"Dask starts no workers here: {reason}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         yield stack.enter_context(distributed.Client(cluster))
+
+
+def _check_scheduler(address: str) -> None:
+    """Raise UsageError where no Dask scheduler answers at an address, in time."""
+    import distributed
+
+    async def identity() -> str:
+        security = distributed.Security()  # as Dask's own settings have it
+        arguments = security.get_connection_args("client")
+        async with distributed.rpc(address, connection_args=arguments) as remote:
+            return (await remote.identity())["type"]
+
+    async def asked() -> str:
+        return await asyncio.wait_for(identity(), PATIENCE)
+
+    try:
+        kind = asyncio.run(asked())
+    except TimeoutError:
+        reason = f"nothing that Dask understands came within {PATIENCE} s"
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    else:
+        if kind == "Scheduler":
+            return
+        reason = f"it is a {kind}"
+    raise UsageError(f"--scheduler={address}: no Dask scheduler answers there ({reason})")
 
 
 @functools.cache  # TensorFlow takes its numbers of threads once per process
@@ -161,7 +218,7 @@ def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
         number = int(distributed.get_worker().name)
         # Threads inherit this from their parent: TensorFlow's from this one.
         os.sched_setaffinity(0, cores[number % len(cores) :: sharers])
-    return runtime.start(device, library.choose(kernel))
+    return runtime.start(device, library.choose(kernel), sharers=sharers or 1)
 
 
 @functools.cache  # TensorFlow would keep a copy for every run
@@ -189,8 +246,6 @@ def _train(
         _train_there(config, folder, data_dir, _start(device, config.kernel, sharers), dynamics)
     except UserError as error:
         return error
-    except OSError as error:
-        return OutputError(f"{folder} cannot be made: {error.strerror}")
     return None
 
 
@@ -203,12 +258,8 @@ def _train_there(
 
     keras.utils.clear_session()  # of the previous run
     dataset = _dataset(data_dir)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with files.replacing(folder) as unfinished:
+        unfinished.mkdir()
         extras = execution.Extras(dynamics=dynamics)
         with contextlib.suppress(DivergedError):  # the folder says so, and the run counts
             execution.execute(config, dataset, unfinished, device=device, extras=extras)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

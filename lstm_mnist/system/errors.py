@@ -1,10 +1,19 @@
 """Failures that a user can act on: each becomes one line on standard error and an exit code."""
 
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+UNEXPECTED = 70  # the exit code of a fault in the program, EX_SOFTWARE in sysexits.h
+
 
 class UserError(Exception):
     """Base of the failures that are reported without a traceback."""
 
-    exit_code = 1
+    exit_code: int
 
 
 class UsageError(UserError):
@@ -47,3 +56,60 @@ class OutputError(UserError):
     """Results cannot be written where they were asked to go."""
 
     exit_code = 7
+
+
+class MachineError(UserError):
+    """The machine, or a cluster, does not do its part: memory, TensorFlow's start, workers."""
+
+    exit_code = 8
+
+
+def of_file(error: OSError) -> DataError | None:
+    """Return what an error means if the system refused to read a file or a folder, else None.
+
+    Those of writing are OutputErrors from the beginning; see `files.py`.
+    """
+    if error.filename is None:
+        return None
+    return DataError(f"{error.filename} cannot be read: {error.strerror}")
+
+
+def of_memory(error: Exception) -> MachineError | None:
+    """Return what an error means if there was no memory left, else None."""
+    # TensorFlow's is not imported for its name.
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return MachineError(
+            "the memory does not suffice: take fewer --units, a smaller --batch_size, or another "
+            "machine"
+        )
+    return None
+
+
+def report(error: Exception, version: str) -> str:
+    """Write all that is known of an unexpected error into a file, and return the line to print.
+
+    Where no file can be written, all goes to standard error.
+    """
+    told = (
+        f"lstm_mnist {version}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"{sys.argv!r}\n{''.join(traceback.format_exception(error))}"
+    )
+    try:
+        place = str(_written(told))
+    except OSError:
+        print(told, file=sys.stderr)
+        place = "above"
+    first = next(iter(str(error).splitlines()), "")
+    return f"unexpected {type(error).__name__}: {first:.200}; details: {place}"
+
+
+def _written(text: str) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="lstm_mnist-", suffix=".txt")
+    os.close(descriptor)
+    path = Path(name)
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError:
+        path.unlink()
+        raise
+    return path

@@ -1,19 +1,23 @@
 """Files: written whole or not at all, locked against other processes, checked beforehand."""
 
 import contextlib
+import errno
 import json
+import math
 import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lstm_mnist.system.errors import OutputError
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}-")
+MAX_NAME = 255  # bytes, on the file systems of Linux
 
 
 @contextlib.contextmanager
@@ -33,7 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     # A plain path, because TFDS' paths of ours cannot be searched.
-    temporary = Path(path.with_name(f".{uuid.uuid4().hex}-{path.name}"))
+    temporary = Path(path.parent, f".{uuid.uuid4().hex}-{path.name}")
+    if len(os.fsencode(temporary.name)) > MAX_NAME:
+        temporary = temporary.with_name(temporary.name[:34] + path.suffix)
     try:
         yield temporary
         for part in (*temporary.rglob("*"), temporary):
@@ -47,14 +53,20 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a path is one that `replacing` yielded."""
+    """Return whether a path's name is one that `replacing` yields."""
     return _TEMPORARY.match(path.name) is not None
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder nobody else writes to."""
+def sweep(folder: Path, *, folders: bool = False) -> None:
+    """Remove the temporary files that killed processes left in a folder nobody else writes to.
+
+    `folders` removes temporary folders as well.
+    """
     for path in filter(is_temporary, folder.iterdir()):
-        path.unlink()
+        if not path.is_dir():
+            path.unlink()
+        elif folders:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _synchronise(path: Path) -> None:
@@ -66,9 +78,49 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
+def reading(path: Path) -> IO[bytes]:
+    """Open a file to read. Raises OSError, also for what would keep us waiting, as a named pipe."""
+
+    def open_at_once(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a regular file", name)
+        return descriptor
+
+    return open(path, "rb", opener=open_at_once)
+
+
+def read(path: Path) -> bytes:
+    """Return a file's content. Raises OSError, as `reading` does."""
+    with reading(path) as file:
+        return file.read()
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON whose numbers are finite and keys unique. Raises ValueError."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(mapping := dict(pairs)) != len(pairs):
+            raise ValueError("a key is there twice")
+        return mapping
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"{text:.40} is not a finite number")
+        return number
+
+    try:
+        return json.loads(
+            content.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as an indented JSON file. Raises OutputError."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write a value, whose numbers are finite, as an indented JSON file. Raises OutputError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,11 +136,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(lock: Path, place: str) -> Iterator[None]:
+def locked(lock: Path, place: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock, which dies with its process, against other processes.
 
-    Raises OutputError, which calls what is locked `place`, where one holds it or where the file
-    system refuses.
+    Raises OutputError, which calls what is locked `place`, where the file system refuses and,
+    unless we are to wait, where another process holds it.
     """
     import filelock
 
@@ -97,7 +149,7 @@ def locked(lock: Path, place: str) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
     try:
-        held = filelock.FileLock(lock, timeout=0, on_acquired=sign).acquire()
+        held = filelock.FileLock(lock, timeout=-1 if wait else 0, on_acquired=sign).acquire()
     except filelock.Timeout as error:
         raise OutputError(f"{place} is in use by {lock.read_text()}") from error
     except OSError as error:
@@ -110,30 +162,60 @@ def _nothing(path: Path) -> bool:
     return False
 
 
+def fault(path: Path) -> str | None:
+    """Return why the system does not even tell whether there is a file or folder at a path."""
+    try:
+        str(path).encode()
+        os.stat(f"{path}/.")  # noqa: PTH116  a Path would drop the dot, which enters a folder
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def check_folder(path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing) -> None:
     """Check, without leaving a trace, that a folder can be created or is empty and writable.
 
     What `left_over` is true of does not count. Raises OutputError, which names the flag.
     """
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"--{flag}={path}: {existing} is not a writable folder")
-    if existing == path and not all(map(left_over, path.iterdir())):
-        raise OutputError(f"--{flag}={path} is not empty: name another folder")
+    with refusing(f"--{flag}={path}"):
+        existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise OutputError(f"--{flag}={path}: {existing} is not a writable folder")
+        if existing == path and not all(map(left_over, path.iterdir())):
+            raise OutputError(f"--{flag}={path} is not empty: name another folder")
 
 
 def create_folder(path: Path, flag: str) -> None:
     """Create a folder. Raises OutputError, which names the flag."""
     check_folder(path, flag)
-    try:
+    with refusing(f"--{flag}={path}"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--{flag}={path} cannot be made: {error.strerror}") from error
 
 
 def check_file(path: Path) -> None:
     """Check, without leaving a trace, that a file can be written. Raises OutputError."""
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: {path.parent} is not a writable folder")
-    if path.is_dir():
-        raise OutputError(f"{path} cannot be written: it is a folder")
+    with refusing(str(path)):
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path} cannot be written: {path.parent} is not a writable folder")
+        if path.is_dir():
+            raise OutputError(f"{path} cannot be written: it is a folder")
+
+
+@contextlib.contextmanager
+def refusing(place: str) -> Iterator[None]:
+    """Raise OutputError where the system refuses something at a place."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror}") from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Check that there are some bytes left on a folder's disk. Raises OutputError."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(f"it takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")

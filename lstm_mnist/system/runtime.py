@@ -6,66 +6,103 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import absl.logging
 
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.system import quiet, resources
+from lstm_mnist.system.errors import MachineError, UsageError
 
 DEVICES = ("auto", "cpu", "gpu")
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
+# What Keras computes with. We set it before Keras is imported.
+KERAS = {"backend": "tensorflow", "floatx": "float32", "image_data_format": "channels_last"}
+
+
+class _Share:
+    sharers = 1  # processes among which this one shares the machine
+
 
 def cores() -> int:
     """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return resources.cores(_Share.sharers)
 
 
-def start(device: str, kernel: str) -> dict[str, Any]:
+def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     """Import TensorFlow, set the device and threads of this process and describe them.
 
     "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned: with
     the compiled one, TensorFlow's few other operations are set to give the same bits on all
-    machines. Raises UsageError for "gpu" where there is none.
+    machines. `sharers` processes, of which this is one, share the machine. Raises UsageError for
+    "gpu" where there is none and where Keras was set otherwise before, and MachineError where
+    TensorFlow does not start.
     """
+    _Share.sharers = sharers
     _keep_freed_memory()
-    _ignore_keras_settings()
-    if kernel == "compiled":
-        # oneDNN's order of sums depends on the processor: leave it nothing but matrix products, and
-        # those as on any processor with AVX2.
-        os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    _set_environment(kernel)
     absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of what it then repairs
-    with _native_chatter():
-        import tensorflow as tf
+    try:
+        with quiet.held_back(), _hidden("matplotlib"):
+            import keras
+            import tensorflow as tf
 
-        if device == "cpu":
-            tf.config.set_visible_devices([], "GPU")
-        gpus = tf.config.get_visible_devices("GPU")
-        if device == "gpu" and not gpus:
-            raise UsageError(
-                "--device=gpu: TensorFlow finds no GPU here; take --device=cpu, or check the "
-                'driver and that "tensorflow[and-cuda]" is installed'
-            )
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        # On a GPU, TensorFlow would multiply with 10 bits of a float32's 23.
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        if kernel == "compiled" and not gpus:
-            # An operation of one thread sums in the same order on any number of cores, and a
-            # second thread that looks for operations takes a core from the kernel's.
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.list_logical_devices()  # initialises the devices while native code is quiet
+            gpus = _set_device(tf, device)
+            _set_threads(tf, one=kernel == "compiled" and not gpus)
+            tf.config.list_logical_devices()  # initialises the devices while native code is quiet
+            settings = {name: getattr(keras.config, name)() for name in KERAS}
+    except (ImportError, RuntimeError) as error:
+        raise MachineError(f"TensorFlow does not start: {_cause(error)}") from error
+    if settings != KERAS:
+        raise UsageError(
+            f"Keras was imported with {settings}, and not with {KERAS}: start before it is imported"
+        )
     return {
         "kind": "GPU" if gpus else "CPU",
         "name": _gpu_name(tf, gpus[0]) if gpus else _cpu_name(),
         "cores": cores(),
-        # TensorFlow's own numbers, where 0 stands for one thread per core.
-        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or cores(),
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or cores(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "keras": settings,
     }
+
+
+def _set_device(tf: Any, device: str) -> list[Any]:
+    """Set which devices TensorFlow sees, and return the GPUs. Raises UsageError."""
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    gpus: list[Any] = tf.config.get_visible_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise UsageError(
+            "--device=gpu: TensorFlow finds no GPU here; take --device=cpu, or check the "
+            'driver and that "tensorflow[and-cuda]" is installed'
+        )
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # On a GPU, TensorFlow would multiply with 10 bits of a float32's 23.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return gpus
+
+
+def _set_threads(tf: Any, *, one: bool) -> None:
+    """Set TensorFlow's threads, of which it would start one per core, whatever a cgroup grants.
+
+    An operation of `one` thread sums in the same order on any number of cores, and a second thread
+    that looks for operations takes a core from the compiled kernel's.
+    """
+    threads = 1 if one else cores()
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what an error came from: TensorFlow's quote whole tracebacks."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def versions() -> dict[str, str]:
@@ -102,12 +139,38 @@ def _keep_freed_memory() -> None:
         ctypes.CDLL(None).mallopt(top_pad, 256 * 2**20)
 
 
-def _ignore_keras_settings() -> None:
-    """Keep a user's keras.json and environment from changing what a run computes."""
+def _set_environment(kernel: str) -> None:
+    """Set what TensorFlow and Keras read from the environment when they are imported.
+
+    A user's keras.json and environment do not change what a run computes.
+    """
     # There Keras finds no keras.json, which could ask for another backend, or for float64.
-    os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
+    os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
     for limit in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
         os.environ.pop(limit, None)
+    # Modules that TensorFlow imports ask for a folder for tests, and write nothing there.
+    os.environ.setdefault("TEST_TMPDIR", os.devnull)
+    if kernel == "compiled":
+        # oneDNN's order of sums depends on the processor: leave it nothing but matrix products, and
+        # those as on any processor with AVX2.
+        os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Have imports of a package fail, unless it is imported already.
+
+    Keras imports Matplotlib if it can, for pictures that we do not draw. That takes time, and a
+    folder for Matplotlib's cache, which a machine may not have.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _cpu_name() -> str:
@@ -120,25 +183,3 @@ def _cpu_name() -> str:
 
 def _gpu_name(tf: Any, gpu: Any) -> str:
     return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
-
-
-@contextlib.contextmanager
-def _native_chatter() -> Iterator[None]:
-    """Discard what native code prints while TensorFlow starts; Python's errors still pass.
-
-    TensorFlow 2.21 logs to standard error before it reads TF_CPP_MIN_LOG_LEVEL. With that variable
-    set, nothing is discarded.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    kept = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)

@@ -5,31 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from helpers import ROOT, Command, environment
+from helpers import ROOT, Command, environment, in_namespace
 
 from lstm_mnist import data
 from lstm_mnist.studies import records
 
 SMALL = ("--units=4", "--batch_size=1000")
-# In it an ordinary user may mount.
-NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-
-
-def in_namespace(
-    script: str, data_dir: Path, cwd: Path, *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a shell script where it may mount file systems."""
-    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system allows no namespaces")
-    return subprocess.run(
-        [*NAMESPACE, "bash", "-c", script, "bash", sys.executable, *arguments],
-        cwd=cwd,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_full_and_read_only_disks(data_dir: Path, tmp_path: Path) -> None:
@@ -132,3 +113,11 @@ def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("Keras' own layers are taken: the compiled kernel was not") == 1
     assert records.read([tmp_path / "run"])[0].arithmetic == "keras-1"
+
+
+def test_batches_larger_than_the_test_images(command: Command, tmp_path: Path) -> None:
+    finished = command("--units=1", "--batch_size=27501", "--epochs=2", "--output_dir=run")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert [epoch.test.total for epoch in records.read_folder(tmp_path / "run").epochs] == [
+        10_000
+    ] * 2

@@ -90,6 +90,13 @@ def test_any_epoch_can_be_entered() -> None:
         assert np.array_equal(expected, actual)
 
 
+@pytest.mark.parametrize("batch_size", [10_001, 55_000])
+def test_pass_of_fewer_examples_than_a_batch_is_empty(batch_size: int) -> None:
+    for order in itertools.islice(epoch_orders(0, **SIZES, batch_size=batch_size), 2):
+        assert len(order.train) == len(order.train_evaluation) == 55_000 // batch_size * batch_size
+        assert len(order.test_evaluation) == 0
+
+
 def test_each_pass_feeds_every_example_once() -> None:
     order = epoch_order(5, 2, **SIZES, batch_size=100)
     assert np.array_equal(np.sort(order.train), np.arange(55_000))

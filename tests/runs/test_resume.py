@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import itertools
+import os
 import platform
 import random
 import re
@@ -20,6 +21,7 @@ from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
 from lstm_mnist.runs import checkpoints, execution, model_files
 from lstm_mnist.studies import records
+from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import UsageError
 
 pytestmark = pytest.mark.xdist_group("resume")  # whose fixtures are made once
@@ -193,7 +195,7 @@ def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) 
             settings,
             few,
             folder,
-            device={},
+            device={"kind": "CPU", "cores": 2, "keras": runtime.KERAS},
             extras=execution.Extras(dynamics=True),
             store=checkpoints.Store(folder),
             observer=Stopping(),
@@ -234,10 +236,62 @@ def test_another_arithmetic_is_refused(
             start.config,
             dataset,
             unfinished,
-            device={},
+            device=start.device,
             store=checkpoints.Store(unfinished, start),
         )
     assert sorted(unfinished.rglob("*")) == before
+
+
+def test_other_settings_of_keras_are_refused(unfinished: Path, dataset: data.Dataset) -> None:
+    before = sorted(unfinished.rglob("*"))
+    start = checkpoints.newest(unfinished)
+    other = {**start.device, "keras": {"floatx": "float64"}}
+    with pytest.raises(UsageError, match=r"begun by Keras with .*float32.*, and here .*float64"):
+        execution.execute(
+            start.config,
+            dataset,
+            unfinished,
+            device=other,
+            store=checkpoints.Store(unfinished, start),
+        )
+    assert sorted(unfinished.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kernel", ["keras", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_other_number_of_cores_is_told_where_bits_depend_on_it(
+    data_dir: Path, tmp_path: Path, kernel: str
+) -> None:
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        pytest.skip("there is one core")
+    run = tmp_path / "run"
+    arguments = ("--units=1", "--batch_size=5000", "--epochs=500", f"--kernel={kernel}")
+    one = ("taskset", "--cpu-list", str(first))
+    with started(data_dir, tmp_path, *arguments, "--output_dir=run", prefix=one) as process:
+        wait_for(process, lambda: saved(run) > ["epoch-1"])
+        process.terminate()
+        process.communicate()
+    with started(data_dir, tmp_path, "--resume=run") as process:
+        reached = saved(run)
+        wait_for(process, lambda: saved(run) != reached)
+        process.terminate()
+        _, errors = process.communicate()
+    told = (
+        f"lstm_mnist: the run began on CPU, 1 cores, and goes on on CPU, {1 + len(others)} cores: "
+        "its bits depend on that"
+    )
+    assert errors.startswith(told) == (kernel == "keras")
+    assert errors.count("\n") == 1 + (kernel == "keras")
+
+
+def test_two_new_runs_at_once_take_two_folders(tmp_path: Path) -> None:
+    with (
+        checkpoints.held(tmp_path / "runs" / "now", new=True) as one,
+        checkpoints.held(tmp_path / "runs" / "now", new=True) as two,
+        checkpoints.held(tmp_path / "runs" / "now", new=True) as three,
+    ):
+        assert [each.name for each in (one, two, three)] == ["now", "now-2", "now-3"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def damage(path: Path, kind: str) -> None:

@@ -1,0 +1,64 @@
+"""What is printed while TensorFlow starts: held back, and shown if the start fails."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from lstm_mnist.system.errors import UserError
+
+_DROP, _SHOW = b"\0", b"\1"
+# A process of its own outlives one that native code ends.
+_HOLDER = """
+import os, sys
+held = b""
+while (part := os.read(0, 65536)) and not part.endswith((b"\\0", b"\\1")):
+    held += part
+if not part.endswith(b"\\0"):
+    sys.stderr.buffer.write(held + part.removesuffix(b"\\1"))
+if not part:
+    print("lstm_mnist: ended while TensorFlow started; what it said is above", file=sys.stderr)
+"""
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Show what reaches standard error in what follows, from native code too, only if that fails.
+
+    It fails if it ends the process, or raises what is no UserError. TensorFlow 2.21 logs before it
+    reads TF_CPP_MIN_LOG_LEVEL; with that variable set, nothing is held back.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    try:
+        # In a session of its own, where no Ctrl-C reaches it.
+        holder = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _HOLDER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:  # no process is left: what is printed is shown
+        yield
+        return
+    assert holder.stdin
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(holder.stdin.fileno(), 2)
+    holder.stdin.close()
+    end = _DROP
+    try:
+        yield
+    except Exception as error:
+        end = _DROP if isinstance(error, UserError) else _SHOW
+        raise
+    finally:
+        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the holder was killed
+            os.write(2, end)
+        os.dup2(kept, 2)
+        os.close(kept)
+        holder.wait()

@@ -1,0 +1,124 @@
+"""Paths that the system refuses: one line before TensorFlow is imported, in every command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, in_namespace, without_tensorflow
+
+# Every flag and argument that names a file or a folder, and the exit code where it is refused.
+NAMED = [
+    (["--output_dir={}"], 7),
+    (["--resume={}"], 2),
+    (["--data_dir={}"], 2),
+    (["verify", "--trace={}"], 2),
+    (["compare", "--runs=1", "--study_dir={}"], 7),
+    (["compare", "--from={}"], 3),
+    (["compare", "--from=run", "--save={}"], 7),
+    (["compare", "--from=run", "--report={}"], 7),
+    (["check", "{}"], 3),
+    (["predict", "a.png", "--model={}"], 2),
+    (["predict", "a.png", "--show={}"], 7),
+    (["predict", "{}"], 2),
+    (["serve", "--model={}"], 2),
+    (["export", "--model={}"], 2),
+    (["export", "--output={}"], 7),
+]
+IDS = [" ".join(arguments) for arguments, _ in NAMED]
+
+
+def refused(finished: subprocess.CompletedProcess[str], code: int, reason: str) -> None:
+    assert finished.returncode == code, finished.stderr
+    assert finished.stdout == ""
+    assert reason in finished.stderr
+    assert finished.stderr.startswith("lstm_mnist: ")
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("arguments", "code"), NAMED, ids=IDS)
+def test_name_that_is_too_long(tmp_path: Path, arguments: Sequence[str], code: int) -> None:
+    name = f"folder/{'n' * 256}/run"
+    (tmp_path / "folder").mkdir()
+    finished = without_tensorflow(tmp_path, *(word.format(name) for word in arguments))
+    refused(finished, code, "File name too long")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_folder_that_must_not_be_entered(data_dir: Path, tmp_path: Path) -> None:
+    """Root may enter any folder: an ordinary user tries."""
+    (tmp_path / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    script = """
+        python=$1; shift
+        anyone="unshare --user --map-user=12345 env -i PYTHONPATH=$PYTHONPATH"
+        $anyone $python - "$@" <<'END'
+import subprocess, sys
+for line in sys.argv[1:]:
+    words = line.split()
+    finished = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lstm_mnist", *words],
+        capture_output=True, text=True,
+    )
+    told = [said for said in finished.stderr.splitlines() if not said.startswith("import time:")]
+    late = " tensorflow\\n" in finished.stderr
+    print(finished.returncode, len(told), late, told[-1], sep="|")
+END
+    """
+    lines = [" ".join(arguments).format("closed/inner/run") for arguments, _ in NAMED]
+    try:
+        finished = in_namespace(script, data_dir, tmp_path, *lines)
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    told = finished.stdout.splitlines()
+    assert len(told) == len(NAMED), finished.stderr
+    for line, (_, code) in zip(told, NAMED, strict=True):
+        assert line.startswith(f"{code}|1|False|lstm_mnist: "), line
+        assert "closed/inner/run" in line
+        assert "Permission denied" in line
+
+
+@pytest.mark.parametrize("flag", ["--output_dir", "--data_dir", "--resume"])
+def test_name_that_is_not_utf8(tmp_path: Path, flag: str) -> None:
+    finished = subprocess.run(
+        [sys.executable.encode(), b"-m", b"lstm_mnist", flag.encode() + b"=out\xff"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    code = 7 if flag == "--output_dir" else 2
+    refused(finished, code, rf"{flag}=out\udcff: its name is not UTF-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_named_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    finished = without_tensorflow(tmp_path, "predict", "pipe.png")
+    refused(finished, 2, "pipe.png cannot be read: it is not a regular file")
+
+
+def test_folder_named_like_a_temporary_file(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / f".{'0' * 32}-config.json"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("kept")
+    refused(without_tensorflow(tmp_path, "--output_dir=out"), 7, "--output_dir=out is not empty")
+    assert (folder / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.json", "study.json", "trace.json"])
+def test_json_that_is_nested_too_deeply(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / name).write_text("[" * 100_000)
+    (run / "trace.npz").write_bytes((ROOT / "lstm_mnist/traces/trace_seed_7.npz").read_bytes())
+    arguments, code = {
+        "result.json": (["check", "run"], 3),
+        "config.json": (["--resume=run"], 4),
+        "study.json": (["check", "run/study.json"], 3),
+        "trace.json": (["verify", "--trace=run/trace.npz"], 3),
+    }[name]
+    refused(without_tensorflow(tmp_path, *arguments), code, "nested too deeply")
