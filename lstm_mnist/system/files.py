@@ -83,7 +83,8 @@ def reading(path: Path) -> IO[bytes]:
 
     def open_at_once(name: str, flags: int) -> int:
         descriptor = os.open(name, flags | os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # which Python refuses
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file", name)
         return descriptor
