@@ -74,10 +74,13 @@ def of_file(error: OSError) -> DataError | None:
     return DataError(f"{error.filename} cannot be read: {error.strerror}")
 
 
-def of_memory(error: Exception) -> MachineError | None:
-    """Return what an error means if there was no memory left, else None."""
-    # TensorFlow's is not imported for its name.
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+def of_memory(error: Exception) -> MachineError | OutputError | None:
+    """Return what an error means if there was no memory left, or no disk, else None."""
+    # TensorFlow's, which stands for both, is not imported for its name.
+    exhausted = type(error).__name__ == "ResourceExhaustedError"
+    if exhausted and "No space left on device" in str(error):
+        return OutputError("a file cannot be written: No space left on device")
+    if exhausted or isinstance(error, MemoryError):
         return MachineError(
             "the memory does not suffice: take fewer --units, a smaller --batch_size, or another "
             "machine"
