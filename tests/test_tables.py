@@ -29,7 +29,7 @@ def rows(name: str) -> list[list[str]]:
     """Return the cells of a table of the page, without its head."""
     found = re.search(rf"study`: {name}\. -->\n(.*?)<!-- End", PAGE, re.DOTALL)
     assert found, name
-    lines = found[1].strip().splitlines()[2:]
+    lines = [line for line in found[1].splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
