@@ -23,7 +23,7 @@ from lstm_mnist.studies import protocol, reference, statistics
 from lstm_mnist.system import files
 
 PATH = record.FOLDER / "characteristics.json"
-SIMULATIONS = 2_000
+SIMULATIONS = 300
 COUNTS = (40, 20)  # runs of a study
 JITTER = 0.05  # points
 # Points in the early mean, and the probability of a fall; None: that of the recorded runs.
@@ -114,8 +114,8 @@ def simulate(simulations: int) -> list[dict[str, Any]]:
 def table(result: dict[str, Any]) -> str:
     """Return the table in Markdown: how often each word is said, in percent."""
     lines = [
-        "| runs | early mean, points | share that falls | " + " | ".join(WORDS) + " |",
-        f"|--:|--:|--:|{'--:|' * len(WORDS)}",
+        f"| runs | early mean, points | share that falls | {' | '.join(WORDS)} | studies |",
+        f"|--:|--:|--:|{'--:|' * len(WORDS)}--:|",
     ]
     for found in result["scenarios"]:
         rate = result["recorded_rate"] if found["rate"] is None else found["rate"]
@@ -124,7 +124,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"| {found['runs']} | {shift} | {100 * rate:.0f} % | "
             + " | ".join(f"{100 * value:.1f}" for value in shares)
-            + " |"
+            + f" | {result['simulations']:,} |"
         )
     return "\n".join(lines) + "\n"
 

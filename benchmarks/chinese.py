@@ -39,6 +39,7 @@ WORDS = {
     "test at 98.27 or above": "测试不低于 98.27",
     "after some epoch": "某个 epoch 之后如此",
     "both": "两者",
+    "studies": "研究数",
     "sign test, larger": "符号检验，更大者",
     "fallen by 30 (95 %)": "到 30 为止跌落（95 %）",
     "fallen by 60 (95 %)": "到 60 为止跌落（95 %）",

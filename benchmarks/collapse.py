@@ -24,7 +24,7 @@ ARMS = {
 }
 NOTHING = "| no runs yet |\n|---|\n"
 
-Groups = Mapping[str, Sequence[records.Record]]
+Groups = Mapping[str, list[records.Record]]
 
 
 def read(path: Path = PATH) -> Groups:

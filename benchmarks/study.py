@@ -68,8 +68,8 @@ def main() -> None:
         runs = records.read([sweep.path_of(module.NAME)])
         module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
     draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
-    if falls := collapse.read():
-        collapse.draw(falls, record.FOLDER / "falls.svg")
+    if runs_to_90 := collapse.read():
+        collapse.draw(runs_to_90, record.FOLDER / "falls.svg")
 
 
 def committed() -> Groups:
@@ -105,7 +105,7 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
         "changes": lambda: verdicts.table_of_changes(groups),
         "pair": lambda: verdicts.table_of_pair(groups),
         "characteristics": lambda: characteristics.table(characteristics.read()),
-        "falls": lambda: collapse.table_of_falls(collapse.read()),
+        "falls": lambda: falls(collapse.read(), chinese=chinese),
         "fall_tests": lambda: collapse.table_of_tests(collapse.read()),
         "gains": lambda: collapse.table_of_announcements(collapse.read()),
         "compare": lambda: printed(groups["original"]),
@@ -212,6 +212,15 @@ def _row(label: str, group: summary.Summary, arithmetic: str) -> str:
         f"| {group.falls.count}: {verdicts.share(group.falls)} | {group.collapses.count} "
         f"| {group.diverged} | {arithmetic} |"
     )
+
+
+def falls(groups: collapse.Groups, *, chinese: bool) -> str:
+    """Return how many runs have fallen, and the picture of when, once there are any."""
+    table = collapse.table_of_falls(groups)
+    if not groups:
+        return table
+    says = "尚未跌落的比例和增益" if chinese else "Shares of runs that have not fallen, and gains"
+    return f"{table}\n![{says}](../{'../' * chinese}benchmarks/results/falls.svg)\n"
 
 
 def printed(runs: list[records.Record]) -> str:

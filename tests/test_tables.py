@@ -29,7 +29,7 @@ def rows(name: str) -> list[list[str]]:
     """Return the cells of a table of the page, without its head."""
     found = re.search(rf"study`: {name}\. -->\n(.*?)<!-- End", PAGE, re.DOTALL)
     assert found, name
-    lines = found[1].strip().splitlines()[2:]
+    lines = [line for line in found[1].splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -354,7 +354,7 @@ def test_table_of_characteristics() -> None:
     words = ("REPRODUCED", "LOWER", "HIGHER", "DIFFERENT", "INCONCLUSIVE")
     for cells, scenario in zip(found, result["scenarios"], strict=True):
         assert sum(scenario["words"].values()) == result["simulations"]
-        for cell, word in zip(cells[3:], words, strict=True):
+        for cell, word in zip(cells[3:8], words, strict=True):
             shown(cell, 100 * scenario["words"].get(word, 0) / result["simulations"])
         if not scenario["shift"] and scenario["rate"] is None:
             wrong = sum(float(cell) for cell in cells[4:7])
