@@ -13,6 +13,8 @@ SPECK, GAP = 0.25, 0.03
 TOUCHING = 0.3
 # A component around another one of at least this share of its length is a frame.
 FRAMED = 0.25
+# Thresholds that differ by a smaller share give the same figures.
+SAME = 0.15
 # The share of its box that a rectangle fills.
 RECTANGLE = 0.93
 # What a reading costs, where 1 is the unlikeness of an image of MNIST: what touches the border is
@@ -43,7 +45,8 @@ def figures(ink: Pixels) -> Iterator[Figure]:
     remaining = ink
     for cleared in (False, True):
         clutter = np.zeros(ink.shape, bool)
-        for threshold in {_otsu(remaining), half}:
+        thresholds = [half, _otsu(remaining)]
+        for threshold in thresholds[: 1 + (abs(thresholds[1] / half - 1) > SAME)]:
             mask = remaining > threshold
             if not mask.any():
                 continue

@@ -36,8 +36,12 @@ MIN_STROKE_WIDTH = 1.5
 INVERTED, IN_PANEL, FAINT = 0.6, 0.1, 0.3
 # And less ink than nearly all images of MNIST have, where full pixels have 1.
 MIN_INK, EMPTY = 25.0, 1.0
+# Hardly any image is less unlike MNIST.
+LEAST = 0.5
 # Contrast is relative to the ground, where that is not darker.
 MIN_GROUND = 0.3
+# As a share of the range: an uneven ground that differs less is even.
+SAME_GROUND = 0.1
 
 
 class _Reading(NamedTuple):
@@ -70,14 +74,17 @@ def write(path: Path, image: Pixels) -> None:
 
 def _readings(colours: Pixels, *, outermost: bool = True) -> Iterator[_Reading]:
     """Yield the ways to read colours [H, W, C], and the rectangles within them."""
-    panels = set()
-    for ink, against in _inks(_grey(colours)):
+    panels, best = set(), np.inf
+    for ink, against in sorted(_inks(_grey(colours)), key=lambda each: each[1]):
+        if against + LEAST > best:
+            break
         for figure in figures.figures(ink):
             if figure.panel:
                 panels.add(figure.panel)
             image = normalise(figure.strokes)
             cost = against + figure.cost + likeness.unlikeness(image)
             cost += EMPTY * bool(image.sum() < MIN_INK)
+            best = min(best, cost)
             yield _Reading(image, figure.contrast, cost)
     if outermost:
         for top, bottom, left, right in panels:
@@ -102,7 +109,9 @@ def _inks(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
     for value, edge in ((grey, border), (low + high - grey, low + high - border)):
         # Dark strokes on a light ground, from here on.
         cost = INVERTED if edge < (low + high) / 2 else 0.0
-        for ground in (max(edge, np.quantile(value, 0.8)), _local_ground(value)):
+        even, uneven = max(edge, np.quantile(value, 0.8)), _local_ground(value)
+        alike = np.abs(uneven - even).max() < SAME_GROUND * (high - low)
+        for ground in (even,) if alike else (even, uneven):
             ink = np.clip(ground - value, 0, None) / np.maximum(ground, MIN_GROUND)
             if ink.max() > 0:
                 yield ink.astype(np.float32), cost
