@@ -430,6 +430,7 @@ def test_page_in_chinese(browser: Browser, address: str) -> None:
     for width in (1280, 390):
         page = Page(browser, f"{address}/?lang=zh", width)
         assert page.text("answer") == "请写一个数字。"
+        assert page.text("clear") == "清除"
         page.driver.find_element(By.ID, "example").click()
         page.wait_for(r"读完 28 行：3，\d+\.\d %")
         window, wide = browser.widths()
