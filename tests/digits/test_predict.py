@@ -160,7 +160,7 @@ def test_pictures_of_all_kinds_at_once(
         path: expected[path] for path in paths[1000:]
     }
     right = sum(digits[path] == expected[path] for path in paths[:1000])
-    assert right >= 980
+    assert right >= 970
     # Few of MNIST's images raise a doubt.
     doubted = sum(answer["doubt"] is not None for answer in answers[:1000])
     assert doubted <= 20
