@@ -13,11 +13,11 @@ from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, PictureError, UsageError
 
 if TYPE_CHECKING:
-    from lstm_mnist.digits.preprocessing import Pixels
+    from lstm_mnist.digits.decoding import Pixels
     from lstm_mnist.training import Probabilities
 
 _JSON = flags.DEFINE_bool(
-    "json", False, "Print a JSON list of objects with path, digit and probabilities instead."
+    "json", False, "Print a JSON list of objects with path, digit, probabilities and doubt instead."
 )
 _SHOW = paths.define(
     "show",
@@ -34,6 +34,7 @@ class _Picture(NamedTuple):
     number: int  # from 1, among the arguments
     path: str
     image: "Pixels"
+    doubt: str | None  # see likeness.doubt
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,12 +57,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read(paths: Sequence[str]) -> list[_Picture]:
     """Read the pictures that can be read, and print a line for each that cannot."""
-    from lstm_mnist.digits import preprocessing
+    from lstm_mnist.digits import likeness, preprocessing
 
     pictures = []
     for number, path in enumerate(paths, 1):
         try:
-            pictures.append(_Picture(number, path, preprocessing.read(Path(path))))
+            image = preprocessing.read(Path(path))
+            pictures.append(_Picture(number, path, image, likeness.doubt(image)))
         except PictureError as error:
             print(f"lstm_mnist: {path} {error}", file=sys.stderr)
     return pictures
@@ -72,9 +74,9 @@ def _write(folder: Path, pictures: Sequence[_Picture], total: int) -> None:
     from lstm_mnist.digits import preprocessing
 
     files.create_folder(folder, flag=_SHOW.name)
-    for number, path, image in pictures:
-        name = f"{number:0{len(str(total))}}-{Path(path).stem}.png"
-        preprocessing.write(folder / name, image)
+    for picture in pictures:
+        name = f"{picture.number:0{len(str(total))}}-{Path(picture.path).stem}.png"
+        preprocessing.write(folder / name, picture.image)
 
 
 def _predict(pictures: Sequence[_Picture]) -> "list[Probabilities]":
@@ -92,12 +94,17 @@ def _as_dict(picture: _Picture, probabilities: "Probabilities") -> dict[str, obj
         "path": picture.path,
         "digit": int(probabilities.argmax()),
         "probabilities": probabilities.tolist(),
+        "doubt": picture.doubt,
     }
 
 
-_HEADING = "digit " + "".join(f"{f'% of {digit}':>8}" for digit in range(10)) + "  picture"
+_HEADING = (
+    "digit "
+    + "".join(f"{f'% of {digit}':>8}" for digit in range(10))
+    + "  doubt            picture"
+)
 
 
 def _row(picture: _Picture, probabilities: "Probabilities") -> str:
     percent = "".join(f"{100 * probability:8.2f}" for probability in probabilities)
-    return f"{probabilities.argmax():5} {percent}  {picture.path}"
+    return f"{probabilities.argmax():5} {percent}  {picture.doubt or '-':15}  {picture.path}"

@@ -26,18 +26,13 @@ def main(arguments: Sequence[str]) -> int:
     model.path()
     with _listen(_HOST.value, _PORT.value) as listener:
         runtime.start(common.DEVICE.value, "keras")
-        import waitress
+        from lstm_mnist.digits import page, server
 
-        from lstm_mnist.digits import page
-
-        server = waitress.create_server(
-            page.application(model.load()),
-            sockets=[listener],
-            threads=1,  # a reading takes all cores
-            max_request_body_size=page.MAX_BYTES,
+        served = server.create(
+            page.application(model.load(), _HOST.value), listener, page.MAX_BYTES
         )
         print(f"Draw a digit at http://{_address(listener)} (Ctrl-C ends this)", flush=True)
-        server.run()  # until a signal raises KeyboardInterrupt, which it takes for the end
+        served.run()  # until a signal raises KeyboardInterrupt, which it takes for the end
     return 0
 
 

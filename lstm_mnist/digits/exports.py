@@ -29,6 +29,8 @@ def export(network: keras.Model, path: Path, form: str) -> None:
         # To patch tf2onnx, Keras reads a deprecated NumPy name.
         warnings.simplefilter("ignore", FutureWarning)
         exported.export(temporary, format=KERAS_FORMATS[form], verbose=False)
+        if form == "onnx":
+            _name_output(temporary)
 
 
 def unrolled(network: keras.Model) -> keras.Model:
@@ -43,3 +45,16 @@ def unrolled(network: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(network, clone_function=unroll)
     copy.set_weights(network.get_weights())
     return copy
+
+
+def _name_output(path: Path) -> None:
+    """Call the one output of an ONNX file `logits`; tf2onnx makes a name up."""
+    import onnx
+
+    model = onnx.load(path)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["logits" if name == output.name else name for name in names]
+    output.name = "logits"
+    onnx.save(model, path)

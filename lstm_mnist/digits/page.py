@@ -1,46 +1,71 @@
 """The page on which one draws a digit and sees a network read it, as a WSGI application."""
 
 import io
+import ipaddress
+import socket
+from collections.abc import Collection
 from typing import Any
+from urllib.parse import urlsplit
 
 import flask
 import keras
 import numpy as np
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import Forbidden, HTTPException
 
-from lstm_mnist.digits import preprocessing, reading
+from lstm_mnist.digits import likeness, preprocessing, reading, words
 from lstm_mnist.system.errors import PictureError
 
-# A drawing of the page has some 10 kB.
-MAX_BYTES = 2**20
+# A drawing of the page has some 10 kB, and 0.3 million pixels.
+MAX_BYTES, MAX_PIXELS = 2**21, 2**21
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'",
+}
 
 
-def application(network: keras.Model) -> flask.Flask:
+def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
     """Build the application around a network. Raises UsageError; see `reading.Reader`.
 
-    GET / is the page. POST /reading takes a picture file and answers with a `reading.Reading` as
-    JSON, or with an `error`.
+    GET / is the page. POST /reading takes a picture file and answers with a `reading.Reading` and
+    a `doubt` (see `likeness.doubt`) as JSON, or with an `error`. It may be asked for by the names
+    of this machine alone, among them `host`, where it is served.
     """
     reader = reading.Reader(network)
-    words = {
-        "step": reader.parts.scan.removesuffix("s"),
-        "units": reader.units,
-        "memory": {"lstm": "cell state c", "rnn": "state s"}[reader.parts.cell],
-    }
+    names = {"localhost", socket.gethostname().lower(), host.lower()}
     app = flask.Flask("lstm_mnist")  # whose folder holds the templates
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
 
+    @app.before_request
+    def refuse_others() -> None:
+        _check_names(flask.request.host, flask.request.headers.get("Origin"), names)
+
     @app.get("/")
     def page() -> str:
-        return flask.render_template("drawing.html", **words)
+        language = _language()
+        said = words.of(language, reader.parts.scan, reader.parts.cell, reader.units)
+        other = next(name for name in words.WORDS if name != language)
+        return flask.render_template(
+            "drawing.html", language=language, other=other, words=said, units=reader.units
+        )
 
     @app.post("/reading")
     def answer() -> dict[str, Any]:
-        image = preprocessing.read(io.BytesIO(flask.request.get_data()))
-        return {
+        image = preprocessing.read(io.BytesIO(flask.request.get_data()), MAX_PIXELS)
+        found = {
             name: np.round(values.astype(float), 4).tolist()
             for name, values in reader.read(image)._asdict().items()
         }
+        return {**found, "doubt": likeness.doubt(image)}
+
+    @app.after_request
+    def protect(response: flask.Response) -> flask.Response:
+        response.headers.update(HEADERS)
+        return response
 
     @app.errorhandler(PictureError)
     def refuse(error: PictureError) -> tuple[dict[str, str], int]:
@@ -51,3 +76,32 @@ def application(network: keras.Model) -> flask.Flask:
         return {"error": error.description}, error.code or 500
 
     return app
+
+
+def _check_names(host: str, origin: str | None, names: Collection[str]) -> None:
+    """Refuse what other pages make a visitor's browser send. Raises Forbidden.
+
+    A page of elsewhere can post here, but its browser then names it as the origin. With a name of
+    its own that leads to this machine it would be its own origin: addresses of numbers have none.
+    """
+    name = (urlsplit(f"//{host}").hostname or "").lower()
+    if name not in names and not _is_address(name):
+        raise Forbidden(f"This page is not served as {host}: open it by its address.")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Forbidden(f"Pages of {origin} may not ask here.")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _language() -> str:
+    """Return the page's language: that of ?lang=, else the browser's, else English."""
+    asked = flask.request.args.get("lang")
+    if asked in words.WORDS:
+        return asked
+    return flask.request.accept_languages.best_match(list(words.WORDS)) or "en"

@@ -4,39 +4,66 @@ MNIST's authors size-normalised NIST's digits into a box of 20x20 pixels, keepin
 with grey levels from anti-aliasing, and put the centre of mass into the centre of 28x28 pixels
 (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"). In their images the
 longer side of the box is 20 and the centre of mass lies within half a pixel of (14, 14).
+
+Nothing says where in a picture the digit is, or whether it is darker than its ground. So a picture
+is read in several ways, and the image that is most like MNIST's is taken:
+
+1. `_grey` reduces its colours to the axis along which they differ most.
+2. `_inks` tells strokes from their ground: dark or light ones, on an even or an uneven ground.
+3. `figures.figures` drops what is not the digit: specks, frames, what touches the border.
+4. `normalise` gives what is left MNIST's size and place.
 """
 
-import contextlib
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import scipy.ndimage
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from lstm_mnist.digits import decoding, figures, likeness
+from lstm_mnist.digits.decoding import Pixels
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import PictureError
 
-FORMATS = ("PNG", "JPEG", "GIF")
 SIZE, BOX = 28, 20
-# Pixels. Larger pictures are reduced first; a box of 20 shows no more detail.
-MAX_SIDE = 1000
-# As a share of the distance from black to white.
-MIN_CONTRAST = 0.05
-# Pixels in the box: about MNIST's thinnest strokes.
-MIN_STROKE_WIDTH = 2.0
+MAX_PIXELS = 2**24
+# Pixels in the box: thinner strokes are thickened.
+MIN_STROKE_WIDTH = 1.5
+# What a reading costs, where 1 is the unlikeness of an image of MNIST: strokes as light as the
+# border; a part of the picture; half the contrast of the strongest reading.
+INVERTED, IN_PANEL, FAINT = 0.6, 0.1, 0.3
+# And less ink than nearly all images of MNIST have, where full pixels have 1.
+MIN_INK, EMPTY = 25.0, 1.0
+# Hardly any image is less unlike MNIST.
+LEAST = 0.5
+# Contrast is relative to the ground, where that is not darker.
+MIN_GROUND = 0.3
+# As a share of the range: an uneven ground that differs less is even.
+SAME_GROUND = 0.1
 
-Pixels = NDArray[np.float32]
+
+class _Reading(NamedTuple):
+    """One way to read a picture."""
+
+    image: Pixels  # [28, 28]
+    contrast: float
+    cost: float  # but for faintness
 
 
-def read(file: Path | IO[bytes]) -> Pixels:
+def read(file: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Pixels:
     """Return a picture file as an image [28, 28] in [0, 1], like MNIST's bright on dark.
 
     Of an animation the first picture is taken. Raises PictureError, which does not name the file.
     """
-    return normalise(_ink(_open(file)))
+    readings = list(_readings(decoding.decode(file, max_pixels)))
+    if not readings:
+        raise PictureError("shows no digit: it has one colour")
+    strongest = max(reading.contrast for reading in readings)
+    return min(
+        readings, key=lambda each: each.cost + FAINT * np.log2(strongest / each.contrast)
+    ).image
 
 
 def write(path: Path, image: Pixels) -> None:
@@ -45,61 +72,60 @@ def write(path: Path, image: Pixels) -> None:
         Image.fromarray((255 * image).round().astype("uint8")).save(temporary)
 
 
-def _open(file: Path | IO[bytes]) -> Image.Image:
-    """Return a decoded picture in the mode RGBA, or F for 16 bits of grey."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _opened(file) as content, Image.open(content, formats=FORMATS) as opened:
-                image = ImageOps.exif_transpose(opened)
-                # Pillow would clip 16 bits to 8.
-                if image.mode.startswith("I"):
-                    image = Image.fromarray(np.asarray(image, np.float32) / 65535)
-                else:
-                    image = image.convert("RGBA")
-    except UnidentifiedImageError as error:
-        raise PictureError("is not a PNG, JPEG or GIF picture") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise PictureError("has too many pixels: make it smaller") from error
-    except OSError as error:
-        raise PictureError(f"cannot be read: {error.strerror or error}") from error
-    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
-        raise PictureError(f"is damaged: {error}") from error
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
-    return image
+def _readings(colours: Pixels, *, outermost: bool = True) -> Iterator[_Reading]:
+    """Yield the ways to read colours [H, W, C], and the rectangles within them."""
+    panels, best = set(), np.inf
+    for ink, against in sorted(_inks(_grey(colours)), key=lambda each: each[1]):
+        if against + LEAST > best:
+            break
+        for figure in figures.figures(ink):
+            if figure.panel:
+                panels.add(figure.panel)
+            image = normalise(figure.strokes)
+            cost = against + figure.cost + likeness.unlikeness(image)
+            cost += EMPTY * bool(image.sum() < MIN_INK)
+            best = min(best, cost)
+            yield _Reading(image, figure.contrast, cost)
+    if outermost:
+        for top, bottom, left, right in panels:
+            for reading in _readings(colours[top:bottom, left:right], outermost=False):
+                yield reading._replace(cost=reading.cost + IN_PANEL)
 
 
-def _opened(file: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
-    return files.reading(file) if isinstance(file, Path) else contextlib.nullcontext(file)
+def _grey(colours: Pixels) -> Pixels:
+    """Reduce colours [H, W, C] to the axis along which they differ most, [H, W] in [0, 1]."""
+    flat = colours.reshape(-1, colours.shape[-1])
+    _, vectors = np.linalg.eigh(np.cov(flat.T).reshape(flat.shape[1], -1))
+    axis = vectors[:, -1]
+    grey = colours @ (axis * (1 if axis.sum() >= 0 else -1)).astype(np.float32)
+    grey -= min(grey.min(), 0)
+    return grey / grey.max()
 
 
-def _ink(image: Image.Image) -> Pixels:
-    """Return how much of each pixel is covered by strokes, [H, W] in [0, 1]. Raises PictureError.
-
-    The ground is what the border shows, be it dark, light, coloured or transparent.
-    """
-    values = np.array(image, np.float32)
-    colours, opacity = values[..., np.newaxis], np.ones_like(values)
-    if image.mode == "RGBA":
-        values /= 255
-        colours, opacity = values[..., :3], values[..., 3]
-    if np.median(_border(opacity)) < 0.5:
-        distance = opacity
-    else:
-        ground = np.median(_border(colours), axis=0)
-        distance = opacity * np.sqrt(np.mean((colours - ground) ** 2, axis=-1))
-    strongest = distance.max()
-    if strongest - distance.min() < MIN_CONTRAST:
-        raise PictureError("shows no digit: it has one colour")
-    # The median, because a few pixels may stand out.
-    ink = distance / np.median(distance[distance >= strongest / 2])
-    # Steeper around the edge of the strokes, so that noise, shades and artefacts vanish.
-    return np.clip(2 * ink - 0.5, 0, 1)
+def _inks(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
+    """Yield how far each pixel [H, W] is from a ground, and what such a reading costs."""
+    low, high = grey.min(), grey.max()
+    border = float(np.median(figures.border(grey)))
+    for value, edge in ((grey, border), (low + high - grey, low + high - border)):
+        # Dark strokes on a light ground, from here on.
+        cost = INVERTED if edge < (low + high) / 2 else 0.0
+        even, uneven = max(edge, np.quantile(value, 0.8)), _local_ground(value)
+        alike = np.abs(uneven - even).max() < SAME_GROUND * (high - low)
+        for ground in (even,) if alike else (even, uneven):
+            ink = np.clip(ground - value, 0, None) / np.maximum(ground, MIN_GROUND)
+            if ink.max() > 0:
+                yield ink.astype(np.float32), cost
 
 
-def _border(pixels: Pixels) -> Pixels:
-    """Return the outermost pixels of an array [H, W, ...], [N, ...]."""
-    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+def _local_ground(value: Pixels) -> Pixels:
+    """Return the light ground around dark strokes, [H, W]: its closing by a wider window."""
+    height, width = value.shape
+    scale = 64 / max(height, width, 64)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = np.asarray(Image.fromarray(value).resize(size, Image.Resampling.BOX))
+    closed = scipy.ndimage.grey_closing(small, min(19, max(size) // 3 + 1), mode="nearest")
+    smooth = scipy.ndimage.uniform_filter(closed, 7, mode="nearest")
+    return np.asarray(Image.fromarray(smooth).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def normalise(ink: Pixels) -> Pixels:
@@ -122,9 +148,7 @@ def normalise(ink: Pixels) -> Pixels:
 
 def _cropped(ink: Pixels) -> Pixels:
     """Cut away what lies around the strokes."""
-    strokes = ink >= 0.5
-    rows, columns = (np.flatnonzero(strokes.any(axis=axis)) for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return ink[figures.box(ink >= 0.5)]
 
 
 def _thickened(ink: Pixels) -> Pixels:

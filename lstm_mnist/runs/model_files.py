@@ -1,8 +1,11 @@
 """Networks in files of Keras' own format, which stock Keras can load."""
 
 import dataclasses
+import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +18,9 @@ from lstm_mnist.system.errors import DataError
 
 # With smaller weights every output is finite, whatever the picture: sums of some hundred of them.
 MAX_WEIGHT = 1e30
+CONFIG = "config.json"
+# Keys of layers and initializers that Keras 3.8 lacks. Unset, they mean what it does without them.
+LATER_KEYS = {"input_axes", "output_axes", "quantization_config", "ragged", "optional"}
 SHIPPED = Path(__file__).parents[1] / "model" / "stable.keras"
 
 
@@ -23,6 +29,21 @@ def write(path: Path, weights: Sequence[NDArray[np.float32]], config: Config) ->
     network = portable(weights, config)
     with files.replacing(path) as temporary:
         network.save(temporary)
+        _leave_out_later_keys(temporary)
+
+
+def _leave_out_later_keys(path: Path) -> None:
+    """Rewrite a file's configuration so that earlier versions of Keras know all of its keys."""
+    with zipfile.ZipFile(path) as stored:
+        parts = {name: stored.read(name) for name in stored.namelist()}
+    known = json.loads(parts[CONFIG], object_hook=_known)
+    with zipfile.ZipFile(path, "w") as stored:
+        for name, content in {**parts, CONFIG: json.dumps(known).encode()}.items():
+            stored.writestr(name, content)
+
+
+def _known(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in LATER_KEYS or value}
 
 
 def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Model:

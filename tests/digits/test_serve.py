@@ -1,11 +1,21 @@
+import contextlib
 import io
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
 
+import flask
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from lstm_mnist import config, networks, training
-from lstm_mnist.digits import page, preprocessing, reading
+from lstm_mnist.digits import page, preprocessing, reading, server, words
 from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import UsageError
 
@@ -60,18 +70,26 @@ def test_networks_that_cannot_be_followed(settings: config.Config) -> None:
         reading.Reader(network)
 
 
-def test_answers() -> None:
-    client = page.application(model_files.load(model_files.SHIPPED)).test_client()
+@pytest.fixture(scope="module")
+def application() -> flask.Flask:
+    return page.application(model_files.load(model_files.SHIPPED))
+
+
+def test_answers(application: flask.Flask) -> None:
+    client = application.test_client()
     answer = client.post("/reading", data=drawing())
     assert answer.status_code == 200
-    found = {name: np.array(values) for name, values in answer.get_json().items()}
+    found = answer.get_json()
+    assert found.pop("doubt") is None
+    found = {name: np.array(values) for name, values in found.items()}
     assert found["probabilities"][-1].argmax() == 7
     assert found["memory"].shape == (28, 100)
     expected = preprocessing.read(io.BytesIO(drawing()))
     np.testing.assert_allclose(found["steps"], expected, atol=1e-4)
     for body, status, error in (
-        (b"", 400, "The picture is not a PNG, JPEG or GIF picture."),
+        (b"", 400, "The picture is not a PNG, JPEG, GIF"),
         (drawing()[:99], 400, "The picture cannot be read: image file is truncated"),
+        (tall(), 400, "The picture has 1 x 89000000 pixels: make it smaller"),
         (bytes(page.MAX_BYTES + 1), 413, "exceeds the capacity limit"),
     ):
         answer = client.post("/reading", data=body)
@@ -79,3 +97,138 @@ def test_answers() -> None:
         assert error in answer.get_json()["error"]
     assert client.get("/reading").status_code == 405
     assert client.get("/nothing").status_code == 404
+    assert "error" in client.get("/nothing").get_json()
+
+
+def tall() -> bytes:
+    """Return a PNG file of some bytes that says it has 89 million pixels."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    header = b"IHDR" + struct.pack(">II", 1, 89_000_000) + content[24:29]
+    content[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "127.0.0.1:8000"}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "[::1]:8000"}, 200),
+        ({"Host": "localhost:9000", "Origin": "http://localhost:9000"}, 200),
+        ({"Host": "elsewhere.example"}, 403),
+        ({"Host": "localhost.elsewhere.example:8000"}, 403),
+        ({"Host": "127.0.0.1:8000", "Origin": "https://elsewhere.example"}, 403),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:9000"}, 403),
+        ({"Host": "127.0.0.1:8000", "Origin": "null"}, 403),
+    ],
+)
+def test_other_sites_are_refused(
+    application: flask.Flask, headers: dict[str, str], status: int
+) -> None:
+    answer = application.test_client().post("/reading", data=drawing(), headers=headers)
+    assert answer.status_code == status
+    assert ("error" in answer.get_json()) == (status != 200)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "language", "heading"),
+    [
+        ("", "de, en;q=0.5", "en", "An LSTM reads your digit"),
+        ("", "", "en", "An LSTM reads your digit"),
+        ("", "zh-CN,zh;q=0.9,en;q=0.8", "zh", "LSTM 读你写的数字"),
+        ("?lang=zh", "en", "zh", "LSTM 读你写的数字"),
+        ("?lang=en", "zh-CN", "en", "An LSTM reads your digit"),
+        ("?lang=xx", "zh", "zh", "LSTM 读你写的数字"),
+    ],
+)
+def test_language_of_the_page(
+    application: flask.Flask, query: str, accepted: str, language: str, heading: str
+) -> None:
+    client = application.test_client()
+    text = client.get(f"/{query}", headers={"Accept-Language": accepted}).get_data(as_text=True)
+    assert f'<html lang="{language}">' in text
+    assert f"<h1>{heading}</h1>" in text
+
+
+def test_languages_say_the_same() -> None:
+    english, chinese = (words.of(name, "rows", "lstm", 100) for name in ("en", "zh"))
+    assert list(english) == list(chinese)
+    for name, text in english.items():
+        assert text.count("{}") == chinese[name].count("{}"), name
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, int]]:
+    """The address of a server without a network, whose time-out is short."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    made = server.create(application, listener, max_bytes=100, timeout=1)
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield listener.getsockname()
+    made.close()
+
+
+def ask(address: tuple[str, int], request: bytes) -> str:
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+
+def ended(connection: socket.socket) -> bool:
+    """Send a byte, and return whether the server has closed the connection."""
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+ASKED = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def test_half_open_connections_lock_nobody_out(served: tuple[str, int]) -> None:
+    with contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection(served, timeout=30)) for _ in range(150)
+        ]
+        for connection in held:
+            connection.sendall(ASKED[:20])
+        assert ask(served, ASKED).startswith("HTTP/1.1 200")
+        # A trickle of bytes does not keep a connection.
+        held[0].settimeout(0.2)
+        deadline = time.monotonic() + 20
+        while not ended(held[0]):
+            assert time.monotonic() < deadline
+        assert held[1].recv(1) == b""
+    assert ask(served, ASKED).startswith("HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * (2**15 - 19), 431),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n", 501),
+    ],
+)
+def test_refusals_of_the_server_itself_are_json(
+    served: tuple[str, int], request_: bytes, status: int
+) -> None:
+    head, _, body = ask(served, request_).partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ") or head.startswith(f"HTTP/1.0 {status} ")
+    assert "Content-Type: application/json" in head
+    assert list(json.loads(body)) == ["error"]

@@ -3,6 +3,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from lstm_mnist import config, networks
@@ -54,3 +55,22 @@ def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> No
     with pytest.raises(DataError, match=r"best\.keras is not a model of this project") as caught:
         model_files.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_file_has_no_key_that_earlier_versions_of_keras_lack(tmp_path: Path) -> None:
+    settings = config.variant("stable", units=4)
+    weights = networks.build(settings).get_weights()
+    path = tmp_path / "best.keras"
+    model_files.write(path, weights, settings)
+    with zipfile.ZipFile(path) as archive:
+        stored = archive.read("config.json").decode()
+    for key in model_files.LATER_KEYS:
+        assert f'"{key}"' not in stored
+    with zipfile.ZipFile(model_files.SHIPPED) as archive:
+        shipped = archive.read("config.json").decode()
+    for key in model_files.LATER_KEYS:
+        assert f'"{key}"' not in shipped
+    loaded = model_files.load(path)
+    images = np.random.default_rng(1).random((3, 28, 28), np.float32)
+    expected = model_files.portable(weights, settings)(images)
+    np.testing.assert_array_equal(loaded(images), expected)

@@ -1,0 +1,92 @@
+"""A user's picture file as an array of colours."""
+
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lstm_mnist.system.errors import PictureError
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+# Those that Pillow reads where it was built with them, or has a plug-in.
+MORE_FORMATS = ("AVIF", "HEIF")
+# Pixels of a side. Larger pictures are reduced.
+MAX_SIDE = 400
+# Levels of 8 or 16 bits. A picture of a smaller range has one colour.
+MIN_RANGE = 3
+
+Pixels = NDArray[np.float32]
+
+
+def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
+    """Return the colours of a picture, [H, W, C] in [0, 1].
+
+    C is 4, red, green and blue multiplied by opacity, and opacity; or 1 for 16 bits of grey. Of an
+    animation the first picture is taken. Raises PictureError, which does not name the file.
+    """
+    try:
+        if isinstance(file, Path) and file.is_fifo():
+            raise PictureError("is a pipe: name a file")
+        Image.init()
+        _register_heic()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            formats = [name for name in (*FORMATS, *MORE_FORMATS) if name in Image.OPEN]
+            with Image.open(file, formats=formats) as opened:
+                if opened.width * opened.height > max_pixels:
+                    raise PictureError(
+                        f"has {opened.width} x {opened.height} pixels: make it smaller, "
+                        f"{max_pixels:,} are the most"
+                    )
+                opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a fraction
+                image = ImageOps.exif_transpose(opened)
+                levels = 255
+                if image.mode.startswith(("I", "F")):  # Pillow would clip 16 bits to 8
+                    levels = 65535
+                    grey = np.nan_to_num(np.asarray(image, np.float32))
+                    if image.mode == "F":
+                        grey = grey / max(np.abs(grey).max(), 1e-9) * levels
+                    image = Image.fromarray(grey)
+                else:
+                    image = image.convert("RGBA")
+                    # Pillow's name of RGBA whose colours are multiplied by their opacity.
+                    image = image.convert("RGBa")
+    except UnidentifiedImageError as error:
+        raise PictureError(_unknown(file)) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError("has too many pixels: make it smaller") from error
+    except OSError as error:
+        raise PictureError(f"cannot be read: {error.strerror or error}") from error
+    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+        raise PictureError(f"is damaged: {error}") from error
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+    values = np.array(image, np.float32)
+    values = values.reshape(*values.shape[:2], -1)
+    if np.ptp(values, axis=(0, 1)).max() < MIN_RANGE:
+        raise PictureError("shows no digit: it has one colour")
+    return values / np.float32(levels)
+
+
+def _register_heic() -> None:
+    """Let Pillow read HEIC, if its plug-in is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+
+
+def _unknown(file: Path | IO[bytes]) -> str:
+    """Say what a file is that Pillow does not know."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            start = opened.read(12)
+    else:
+        file.seek(0)
+        start = file.read(12)
+    if start[4:8] == b"ftyp":
+        return "is a HEIC picture: save it as JPEG, or `pip install pillow-heif`"
+    return "is not a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM picture"

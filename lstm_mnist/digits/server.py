@@ -1,0 +1,69 @@
+"""An HTTP server for one reader at a time that no visitor can lock up."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import waitress
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+MAX_CONNECTIONS = 500
+# Seconds in which a request must have arrived whole. Idle connections end after as many.
+TIMEOUT = 15
+
+
+def create(
+    application: Callable[..., Any],
+    listener: socket.socket,
+    max_bytes: int,
+    timeout: float = TIMEOUT,
+) -> Any:
+    """Return a server of a WSGI application at a bound socket, whose `run` ends at a signal."""
+    # It warns of every request that waits for another one.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(
+        application,
+        sockets=[listener],
+        threads=1,  # a reading takes all cores
+        max_request_body_size=max_bytes,
+        max_request_header_size=2**15,
+        connection_limit=MAX_CONNECTIONS,
+        channel_timeout=timeout,
+        cleanup_interval=1,
+        asyncore_use_poll=True,  # select has a limit of its own
+        log_socket_errors=False,
+        ident=None,
+    )
+    server.channel_class = _Channel
+    return server
+
+
+class _Refusal(ErrorTask):
+    """What the server itself refuses, as JSON like the application's refusals."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = json.dumps({"error": f"{error.reason}: {error.body}."}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [
+            ("Content-Type", "application/json"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):
+    """A connection on which a trickle of bytes is no activity."""
+
+    error_task_class = _Refusal
+    last_activity: float
+
+    def handle_read(self) -> None:
+        begun = self.last_activity
+        super().handle_read()
+        self.last_activity = begun
