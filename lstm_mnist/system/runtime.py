@@ -127,9 +127,9 @@ def _native_chatter() -> Iterator[None]:
     """Discard what native code prints while TensorFlow starts; Python's errors still pass.
 
     TensorFlow 2.21 logs to standard error before it reads TF_CPP_MIN_LOG_LEVEL. With that variable
-    set, nothing is discarded.
+    set, nothing is discarded, unless to 2, which a process sets for itself and those it starts.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") != "2":
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
