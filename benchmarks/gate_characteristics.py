@@ -55,7 +55,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         count = f"{row['calibrated']}{', skewed' if row['skewed'] else ''}"
         change = f"{row['change']:+.2f}" if row["change"] else "0"
         lines.append(
-            f"| {count} | {change} | {fails:.3%} | {rates[UNDECIDED]:.3%} | {rates[IMPROVED]:.2%} "
+            f"| {count} | {change} | {fails:.2%} | {rates[UNDECIDED]:.2%} | {rates[IMPROVED]:.2%} "
             f"| {row['mean_runs']:.1f} | {row['median_runs']:.0f} | {row['high_runs']:.0f} |"
         )
     return "\n".join(lines) + "\n"
