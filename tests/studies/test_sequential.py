@@ -124,7 +124,7 @@ def test_committed_characteristics_are_those_of_the_committed_calibration() -> N
     again = sequential.simulate(baseline, Plan(), row["change"], gates=told["gates"])
     assert {**row, **again._asdict()} == row
     for row in told["rows"]:
-        if row["skewed"]:
+        if row["skewed"] or row["calibrated"] != baseline.size:
             continue
         fails = row["rates"][REGRESSION] + row["rates"][UNDECIDED]
         if row["change"] == 0:
