@@ -19,6 +19,9 @@ from benchmarks import (
     characteristics,
     collapse,
     context,
+    gate_characteristics,
+    gate_epochs,
+    gates,
     networks,
     record,
     step,
@@ -90,8 +93,15 @@ def is_chinese(page: Path) -> bool:
 
 
 def rendered(page: str, tables: Tables) -> str:
-    """Return a page with tables in the places that it has for them."""
-    return RENDERED.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[3]}", page)
+    """Return a page with tables in the places that it has for them, once their data is there."""
+
+    def table(place: re.Match[str]) -> str:
+        try:
+            return f"{place[1]}{tables[place[2]]()}{place[3]}"
+        except FileNotFoundError:
+            return place[0]
+
+    return RENDERED.sub(table, page)
 
 
 def tables(groups: Groups, *, chinese: bool) -> Tables:
@@ -115,6 +125,12 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
             time_to_accuracy.outcomes_of(_read(time_to_accuracy.PATH)["runs"])
         ),
         "comparison": lambda: libraries.table(libraries.from_dict(_read(libraries.PATH))),
+        "gate_characteristics": lambda: gate_characteristics.table(
+            _read(gate_characteristics.PATH)["rows"]
+        ),
+        "gate_epochs": lambda: gate_epochs.table(gate_epochs.committed()),
+        "gates": lambda: gates.table_of_unchanged(_read(gates.PATH)["gates"]),
+        "sabotage": lambda: gates.table(_read(gates.PATH)["gates"]),
         "step": lambda: step.table(_read(step.PATH)["milliseconds"]),
     }
     if not chinese:

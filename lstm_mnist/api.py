@@ -4,7 +4,7 @@ All of them, and the types that they take and return, can be imported from `lstm
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,10 @@ from lstm_mnist.config import variant as variant
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Run as Run
 from lstm_mnist.results import Score as Score
+from lstm_mnist.studies import calibration
 from lstm_mnist.studies.gate import Gate as Gate
+from lstm_mnist.studies.gate import Plan as Plan
+from lstm_mnist.studies.outcome import Outcome as Outcome
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import UserError as UserError
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from lstm_mnist.data import Dataset, Split
     from lstm_mnist.recording import Check
     from lstm_mnist.studies.records import Record
+
+
+_PLAN = Plan()
 
 
 def start(device: str = "auto", kernel: str = "auto") -> dict[str, Any]:
@@ -86,6 +92,29 @@ def load_model(path: Path) -> "keras.Model":
     from lstm_mnist.runs import model_files
 
     return model_files.load(path)
+
+
+def gate_change(
+    build: Callable[[Config], "keras.Model"],
+    dataset: "Dataset",
+    *,
+    against: Path | None = None,
+    plan: Plan = _PLAN,
+    seed: int = 0,
+) -> Outcome:
+    """Train runs of a network of yours until a drop of the test accuracy is shown or refuted.
+
+    `build` returns it, images [B, 28, 28] in, logits [B, 10] out, for the settings of the runs of
+    `against`, a file of `gate --calibrate` (None: the one that is part of the package). The runs
+    have `seed` and those that follow. Raises UserError.
+    """
+    from lstm_mnist.recurrence import layers
+    from lstm_mnist.studies import gating
+
+    known = calibration.read(against or calibration.COMMITTED)
+    known.check(library.arithmetic(layers.choose(known.config.kernel)))
+    known.check_seeds(range(seed, seed + plan.max_runs))
+    return gating.gate(known, dataset, build, plan, seed)
 
 
 def verify(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -32,15 +32,17 @@ def run(
     *,
     observer: Observer = _NOBODY,
     start: State | None = None,
+    build: Callable[[Config], keras.Model] = networks.build,
 ) -> tuple[Run, keras.Model]:
     """Train a new network, or continue from `start`; return the finished run and its model.
 
+    `build` makes the network, from images [B, 28, 28] to logits [B, 10].
     A callback that sets `model.stop_training` ends the run after the epoch, as in Keras' `fit`.
     Raises KeyboardInterrupt, after saving, where the observer asks to stop, and DivergedError where
     a loss or a weight is not finite.
     """
     steps = len(dataset.train.labels) // config.batch_size
-    model = compiled(networks.build(config), config, steps=steps)
+    model = compiled(build(config), config, steps=steps)
     model.optimizer.build(model.trainable_variables)
     if start:
         state = start

@@ -40,12 +40,18 @@ def main(arguments: Sequence[str]) -> int:
     lines, failures = [], []
     for run in runs:
         failures += wanted.failures_of_run(run.folder, run)
-        epoch = getattr(run, wanted.epoch)
+        judged = wanted.judged(run.config)
+        epoch = getattr(run, judged)
         train, test = (
             gate.accuracy(split, epoch.scores[split].correct) for split in ("train", "test")
         )
-        lines.append(f"{run.folder}: {wanted.epoch} epoch: train {train}, test {test}")
+        lines.append(f"{run.folder}: {judged} epoch: train {train}, test {test}")
     with gate.enforced(failures):
+        if wanted.asks:
+            from lstm_mnist.studies import alarms
+
+            # Once for all runs of which it is the same.
+            lines += dict.fromkeys(f"{run.label}: {alarms.told(wanted, run)}" for run in runs)
         print("\n".join(lines), flush=True)
     return 0
 

@@ -77,15 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     with enforced(failures):
         if _SAVE.value:
             records.write(Path(_SAVE.value), runs)
-        from lstm_mnist.studies import summary, text
+        from lstm_mnist.studies import alarms, summary, text
 
         for name, group in groups.items():
             print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
             common.write_report(Path(report), groups, _mistakes(runs, folders))
         for name, group in groups.items() if gate.asks else ():
-            alarm = summary.false_alarm(gate, group)
-            print(f"\n{name}: {text.tell(alarm, group[0].arithmetic)}", flush=True)
+            print(f"\n{name}: {alarms.told(gate, group[0], runs=len(group))}", flush=True)
     return 0
 
 

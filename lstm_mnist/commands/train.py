@@ -162,6 +162,10 @@ def _train(
         print(f"\n{reference.summary(run)}\n\nResults: {folder}", flush=True)
         _report(folder, finished, dataset)
         store.clear()
+        if gate.asks:
+            from lstm_mnist.studies import alarms
+
+            print(f"\n{alarms.told(gate, finished)}", flush=True)
 
 
 def _other_bits(start: checkpoints.Checkpoint, device: dict[str, Any]) -> str | None:

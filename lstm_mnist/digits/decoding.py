@@ -1,5 +1,6 @@
 """A user's picture file as an array of colours."""
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import IO
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lstm_mnist.system import files
 from lstm_mnist.system.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -28,14 +30,12 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
     animation the first picture is taken. Raises PictureError, which does not name the file.
     """
     try:
-        if isinstance(file, Path) and file.is_fifo():
-            raise PictureError("is a pipe: name a file")
         Image.init()
         _register_heic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             formats = [name for name in (*FORMATS, *MORE_FORMATS) if name in Image.OPEN]
-            with Image.open(file, formats=formats) as opened:
+            with _opened(file) as content, Image.open(content, formats=formats) as opened:
                 if opened.width * opened.height > max_pixels:
                     raise PictureError(
                         f"has {opened.width} x {opened.height} pixels: make it smaller, "
@@ -68,6 +68,10 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
     if np.ptp(values, axis=(0, 1)).max() < MIN_RANGE:
         raise PictureError("shows no digit: it has one colour")
     return values / np.float32(levels)
+
+
+def _opened(file: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
+    return files.reading(file) if isinstance(file, Path) else contextlib.nullcontext(file)
 
 
 def _register_heic() -> None:

@@ -70,6 +70,7 @@ _STUDY = {
     "totals": dict.fromkeys(TOTALS, int),
     "runs": [_RUN],
 }
+_GOLDEN = {"losses": [float], "sha256": str}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
 # What files lack that are older than a generation of settings, the newest first.
 _LATER = (_since(2), ("network", *_since(1)))
@@ -108,7 +109,18 @@ def diverged(content: bytes) -> dict[str, Any]:
 
 def study(content: bytes) -> dict[str, Any]:
     """Parse a study file."""
+    return _study(_parsed(content))
+
+
+def calibration(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parse a gate's calibration: its golden values, and the study that the rest of it is."""
     parsed: Any = _parsed(content)
+    golden: Any = parsed.pop("golden", None) if isinstance(parsed, dict) else None
+    _conform({"golden": golden}, {"golden": _GOLDEN}, "it")
+    return golden, _study(parsed)
+
+
+def _study(parsed: Any) -> dict[str, Any]:
     if isinstance(parsed, dict):
         parsed = {"dynamics_columns": [*DYNAMICS_COLUMNS], **parsed}
     _conform(parsed, {**_STUDY, "runs": [object]}, "it")

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def train(
     scheduler: str | None = None,
     dynamics: bool = False,
     tell: Callable[[str], object] = print,
-) -> Iterator[Path]:
+) -> Generator[Path, None, None]:
     """Train one run per folder, and yield each folder when its run is finished.
 
     `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
@@ -138,6 +138,27 @@ def _result(future: "Future") -> UserError | None:
         ) from error
 
 
+def train_here(
+    runs: Mapping[Path, Config], dataset: "Dataset", device: dict[str, Any]
+) -> Generator[Path, None, None]:
+    """Train one run after the other in this process, in which TensorFlow has been started.
+
+    `device` is what `runtime.start` returned. Raises what a run raises.
+    """
+    for folder, config in runs.items():
+        _train_whole(config, folder, dataset, device)
+        yield folder
+
+
+def in_order(finished: Iterator[Path], folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield folders in their own order, each as soon as it and those before it are finished."""
+    done: set[Path] = set()
+    for folder in folders:
+        while folder not in done:
+            done.add(next(finished))
+        yield folder
+
+
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
@@ -160,6 +181,8 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
         with distributed.Client(scheduler, timeout=PATIENCE) as client:
             yield client
         return
+    # Where TensorFlow has been started, its logging shows what `silence_logs` lets pass.
+    logging.getLogger("distributed").propagate = False
     with contextlib.ExitStack() as stack:
         # A terminal sends Ctrl-C to every process, but this one ends the others. They inherit the
         # blocked signal from the threads that start them.
@@ -236,28 +259,31 @@ def _train(
     sharers: int | None,
     dynamics: bool,
 ) -> UserError | None:
-    """Train one run in a worker; its folder appears when it is finished, as a whole.
-
-    User errors are returned, because Dask prints the traceback of what is raised.
-    """
+    """Train one run in a worker. User errors are returned: Dask prints the tracebacks of others."""
     if any((folder / name).exists() for name in (run_folder.RESULT, run_folder.DIVERGED)):
         return None
     try:
-        _train_there(config, folder, data_dir, _start(device, config.kernel, sharers), dynamics)
+        there = _start(device, config.kernel, sharers)
+        _train_whole(config, folder, _dataset(data_dir), there, dynamics=dynamics)
     except UserError as error:
         return error
     return None
 
 
-def _train_there(
-    config: Config, folder: Path, data_dir: str | None, device: dict[str, Any], dynamics: bool
+def _train_whole(
+    config: Config,
+    folder: Path,
+    dataset: "Dataset",
+    device: dict[str, Any],
+    *,
+    dynamics: bool = False,
 ) -> None:
+    """Train one run; its folder appears when it is finished, as a whole."""
     import keras
 
     from lstm_mnist.runs import execution
 
     keras.utils.clear_session()  # of the previous run
-    dataset = _dataset(data_dir)
     with files.replacing(folder) as unfinished:
         unfinished.mkdir()
         extras = execution.Extras(dynamics=dynamics)

@@ -178,22 +178,26 @@ def _columns(row: Mapping[str, Any]) -> list[Any]:
 def _read_study(path: Path) -> list[Record]:
     """Read a study file. Raises DataError."""
     try:
-        study = evidence.study(path.read_bytes())
-        columns = tuple(study["epoch_columns"]), tuple(study["dynamics_columns"])
-        if (*columns, study["totals"]) != (EPOCH_COLUMNS, evidence.DYNAMICS_COLUMNS, TOTALS):
-            raise ValueError("other columns or totals")
-        runs = [_record(run) for run in study["runs"]]
-        if not runs:
-            raise ValueError("it holds no runs")
-        for run in runs:
-            _prove(run)
-        for one, other in itertools.combinations(runs, 2):
-            if one.config == other.config:
-                raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
+        return runs_of(evidence.study(path.read_bytes()))
     except OSError as error:
         raise DataError(f"{path} is unreadable: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path} is not a study file: {error}") from error
+
+
+def runs_of(study: Mapping[str, Any]) -> list[Record]:
+    """Return the runs of a parsed study file. Raises ValueError."""
+    columns = tuple(study["epoch_columns"]), tuple(study["dynamics_columns"])
+    if (*columns, study["totals"]) != (EPOCH_COLUMNS, evidence.DYNAMICS_COLUMNS, TOTALS):
+        raise ValueError("other columns or totals")
+    runs = [_record(run) for run in study["runs"]]
+    if not runs:
+        raise ValueError("it holds no runs")
+    for run in runs:
+        _prove(run)
+    for one, other in itertools.combinations(runs, 2):
+        if one.config == other.config:
+            raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
     return runs
 
 
@@ -270,9 +274,9 @@ def _prove(run: Record) -> None:
             raise ValueError(f"{where}: a loss is negative")
 
 
-def write(path: Path, runs: Sequence[Record]) -> None:
-    """Write runs as one study file, a line for each. Raises OutputError."""
-    columns: dict[str, Any] = {"epoch_columns": EPOCH_COLUMNS}
+def write(path: Path, runs: Sequence[Record], **more: Any) -> None:
+    """Write runs as one study file, a line for each, and `more` before them. Raises OutputError."""
+    columns: dict[str, Any] = {**more, "epoch_columns": EPOCH_COLUMNS}
     if any(run.dynamics for run in runs):
         columns["dynamics_columns"] = evidence.DYNAMICS_COLUMNS
     head = json.dumps({**columns, "totals": TOTALS}).removesuffix("}")

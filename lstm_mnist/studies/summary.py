@@ -6,7 +6,6 @@ from typing import Any
 
 from lstm_mnist.config import TOTALS
 from lstm_mnist.studies import protocol, reference, statistics
-from lstm_mnist.studies.gate import Gate
 from lstm_mnist.studies.protocol import Departure
 from lstm_mnist.studies.records import Record, committed
 
@@ -167,30 +166,4 @@ def standing(run: Record) -> Standing | None:
         equal=finals.count(ours),
         arithmetic=", ".join(sorted({other.arithmetic for other in studied})),
         same=all(other.arithmetic == run.arithmetic for other in studied),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class FalseAlarm:
-    """How probable it is that sound runs fail a gate."""
-
-    rate: statistics.Rate  # of the studied runs that do
-    runs: int  # whose median is held against the gate
-    probability: float  # that their median fails
-    highest: float  # the same at the upper end of the rate's interval
-
-
-def false_alarm(gate: Gate, runs: Sequence[Record]) -> FalseAlarm | None:
-    """Return a gate's false alarms by the package's studies, None where none is of such runs."""
-    studied = committed(runs[0])
-    if not studied:
-        return None
-    rate = statistics.rate(
-        sum(bool(gate.failures_of_run("", run)) for run in studied), len(studied)
-    )
-    return FalseAlarm(
-        rate=rate,
-        runs=len(runs),
-        probability=statistics.false_alarm(rate.count / rate.total, len(runs)),
-        highest=statistics.false_alarm(rate.interval.high, len(runs)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from lstm_mnist.results import Epoch
 from lstm_mnist.studies import protocol, statistics
 from lstm_mnist.studies.records import Record
-from lstm_mnist.studies.summary import FalseAlarm, Standing, Summary, Verdict, standing
+from lstm_mnist.studies.summary import Standing, Summary, Verdict, standing
 
 # From a sentence, with braces for its values, to what is said in its place.
 Translate = Callable[[str], str]
@@ -214,19 +214,3 @@ def stands(place: Standing | None, _: Translate = english) -> str:
         return sentence
     note = _("They are of another arithmetic, {arithmetic}.").format(arithmetic=place.arithmetic)
     return f"{sentence} {note}"
-
-
-def tell(alarm: FalseAlarm | None, arithmetic: str) -> str:
-    """Return how probable it is that sound runs fail a threshold."""
-    if alarm is None:
-        return (
-            "false alarm: unknown, because no runs with these settings were studied by this "
-            f"arithmetic, {arithmetic}"
-        )
-    rate = alarm.rate
-    return (
-        f"false alarm: {rate.count} of {rate.total} studied runs miss the threshold (95 % interval "
-        f"of the rate {rate.interval.low:.0%} to {rate.interval.high:.0%}); the median of "
-        f"{alarm.runs} misses it with probability {alarm.probability:.2%}, "
-        f"at most {alarm.highest:.2%}"
-    )

@@ -27,9 +27,10 @@ def held_back() -> Iterator[None]:
     """Show what reaches standard error in what follows, from native code too, only if that fails.
 
     It fails if it ends the process, or raises what is no UserError. TensorFlow 2.21 logs before it
-    reads TF_CPP_MIN_LOG_LEVEL; with that variable set, nothing is held back.
+    reads TF_CPP_MIN_LOG_LEVEL. With that variable set, nothing is held back, unless to 2, which a
+    process sets for itself and those it starts.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") != "2":
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"

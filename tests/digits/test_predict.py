@@ -143,7 +143,7 @@ def test_pictures_of_all_kinds_at_once(
             "cannot be read: No such file or directory",
             "cannot be read: Is a directory",
             "is a HEIC picture: save it as JPEG, or",
-            "is a pipe: name a file",
+            "cannot be read: it is not a regular file",
         ],
         strict=True,
     ):

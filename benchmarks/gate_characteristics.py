@@ -1,0 +1,65 @@
+"""How gates of known changes end, simulated: `python -m benchmarks.gate_characteristics`.
+
+Takes minutes, and writes `results/gate_characteristics.json`.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from benchmarks import record
+from lstm_mnist.studies import calibration, sequential
+from lstm_mnist.studies.gate import IMPROVED, PASSED, REGRESSION, UNDECIDED, Plan
+from lstm_mnist.system import files
+
+PATH = record.FOLDER / "gate_characteristics.json"
+CHANGES = (0.2, 0.1, 0.0, -0.05, -0.1, -0.15, -0.2, -0.3, -0.5, -1.0, -5.0)
+GATES, GATES_UNCHANGED = 100_000, 2_000_000
+
+
+def main() -> None:
+    """Simulate, and write what came out."""
+    committed = calibration.read(calibration.COMMITTED).baseline
+    plan = Plan()
+    cases = [
+        *((committed.size, False, change) for change in CHANGES),
+        *((count, False, change) for count in (10, 20) for change in (0.0, -plan.drop)),
+        *((committed.size, True, change) for change in (0.0, -plan.drop)),
+    ]
+    rows = []
+    for count, skewed, change in cases:
+        found = sequential.simulate(
+            committed._replace(size=count),
+            plan,
+            change,
+            gates=GATES if change else GATES_UNCHANGED,
+            skewed=skewed,
+        )
+        rows.append({"calibrated": count, "skewed": skewed, **found._asdict()})
+        print(json.dumps(rows[-1]), flush=True)
+    about = {"plan": dataclasses.asdict(plan), "sd": committed.sd}
+    files.write_json(PATH, {**about, "gates": GATES, "unchanged": GATES_UNCHANGED, "rows": rows})
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return what was simulated in Markdown."""
+    lines = [
+        "| calibrated runs | change in points | fails | of these undecided | called improved "
+        "| runs: mean | median | 95 % within |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        rates = row["rates"]
+        fails = rates[REGRESSION] + rates[UNDECIDED]
+        assert abs(fails + rates[PASSED] + rates[IMPROVED] - 1) < 1e-9
+        count = f"{row['calibrated']}{', skewed' if row['skewed'] else ''}"
+        change = f"{row['change']:+.2f}" if row["change"] else "0"
+        lines.append(
+            f"| {count} | {change} | {fails:.2%} | {rates[UNDECIDED]:.2%} | {rates[IMPROVED]:.2%} "
+            f"| {row['mean_runs']:.1f} | {row['median_runs']:.0f} | {row['high_runs']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

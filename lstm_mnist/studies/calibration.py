@@ -1,0 +1,112 @@
+"""What a gate compares with: runs of an unchanged program, and golden values of its first steps."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_mnist.config import Config
+from lstm_mnist.studies import evidence, records
+from lstm_mnist.system.errors import DataError, UsageError
+
+COMMITTED = records.COMMITTED / "gate.json"
+MIN_RUNS = 10  # the spread of fewer is hardly known
+
+
+class Golden(NamedTuple):
+    """What a short training came to, to the last bit."""
+
+    losses: tuple[float, ...]  # of every step, nats
+    sha256: str  # of the final weights and scores
+
+
+class Baseline(NamedTuple):
+    """What the calibration's runs came to: test accuracies after the final epoch, in percent."""
+
+    size: int
+    mean: float
+    sd: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Runs of one recipe by one arithmetic, in order of seed."""
+
+    name: str
+    runs: tuple[records.Record, ...]
+    golden: Golden
+
+    @property
+    def config(self) -> Config:
+        """Return the settings of the first run."""
+        return self.runs[0].config
+
+    @property
+    def arithmetic(self) -> str:
+        """Return what decided the runs' bits: see `library.arithmetic`, and a GPU if it was one."""
+        return on(self.runs[0].arithmetic, self.runs[0].device)
+
+    def check(self, arithmetic: str) -> None:
+        """Raise UsageError where the arithmetic is another than the runs'."""
+        if arithmetic != self.arithmetic:
+            raise UsageError(
+                f"{self.name} was calibrated by arithmetic {self.arithmetic}, and here it is "
+                f"{arithmetic}: calibrate here by --calibrate, and give that file to --against"
+            )
+
+    def check_seeds(self, seeds: Iterable[int]) -> None:
+        """Raise UsageError where one of the runs has one of the seeds."""
+        if taken := {run.config.seed for run in self.runs} & {*seeds}:
+            raise UsageError(
+                f"seed {min(taken)} is one of the calibration's in {self.name}: take other seeds"
+            )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the versions of Python and packages that the runs were made with."""
+        return self.runs[0].versions
+
+    @property
+    def baseline(self) -> Baseline:
+        """Return what the runs came to."""
+        accuracies = [run.final.test.percent for run in self.runs]
+        return Baseline(len(accuracies), statistics.mean(accuracies), statistics.stdev(accuracies))
+
+
+def on(arithmetic: str, device: dict[str, Any]) -> str:
+    """Return an arithmetic's name with the kind of device it is on, unless it is a CPU."""
+    return arithmetic if device["kind"] == "CPU" else f"{arithmetic} on a {device['kind']}"
+
+
+def read(path: Path) -> Calibration:
+    """Read a calibration. Raises DataError where it is none, or not of one kind of runs."""
+    try:
+        golden, study = evidence.calibration(path.read_bytes())
+        name = "the package's calibration" if path == COMMITTED else str(path)
+        return made(name, records.runs_of(study), Golden(tuple(golden["losses"]), golden["sha256"]))
+    except OSError as error:
+        raise DataError(f"{path} is unreadable: {error.strerror}") from error
+    except (ValueError, UsageError) as error:
+        raise DataError(f"{path} is not a gate's calibration: {error}") from error
+
+
+def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibration:
+    """Return a calibration of runs. Raises ValueError or UsageError where they are unsuited."""
+    groups = list(records.pooled([*runs]).values())
+    if len(groups) > 1:
+        raise ValueError("its runs are of several recipes")
+    (group,) = groups
+    if len(group) < MIN_RUNS:
+        raise ValueError(f"it has {len(group)} runs, and {MIN_RUNS} are the least")
+    if len({(run.device["kind"], *run.versions.items()) for run in group}) > 1:
+        raise ValueError("its runs were made on devices or by versions that differ")
+    calibration = Calibration(name, tuple(group), golden)
+    if not calibration.baseline.sd:
+        raise ValueError("its runs do not differ")
+    return calibration
+
+
+def write(path: Path, calibration: Calibration) -> None:
+    """Write a calibration. Raises OutputError."""
+    records.write(path, calibration.runs, golden=calibration.golden._asdict())

@@ -1,0 +1,64 @@
+"""Golden values: a short training, bit for bit, from the first weights to the last scores."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from lstm_mnist import data, networks, training
+from lstm_mnist.config import Config
+from lstm_mnist.results import Observer
+from lstm_mnist.studies.calibration import Golden
+
+STEPS, EPOCHS = 6, 2  # steps of an epoch
+
+
+def compute(
+    config: Config,
+    dataset: data.Dataset,
+    build: Callable[[Config], keras.Model] = networks.build,
+) -> Golden:
+    """Train for two epochs of six batches, by the program's own loop, and return what came out.
+
+    The images are spread over the splits.
+    """
+    few = data.Dataset(*(_part(split, STEPS * config.batch_size) for split in dataset))
+    losses = training.BatchLosses()
+    observer = Observer()
+    observer.callbacks = [losses]
+    run, model = training.run(
+        dataclasses.replace(config, epochs=EPOCHS), few, observer=observer, build=build
+    )
+    scores = [
+        np.array([score.correct, score.loss], np.float64)
+        for epoch in run.epochs
+        for score in epoch.scores.values()
+    ]
+    return Golden(tuple(losses.values), digest([*model.get_weights(), *scores]))
+
+
+def _part(split: data.Split, size: int) -> data.Split:
+    every = max(1, len(split.labels) // size)
+    return data.Split(split.pixels[::every][:size], split.labels[::every][:size])
+
+
+def digest(arrays: Iterable[Any]) -> str:
+    """Return the SHA-256 of arrays' bytes."""
+    sha256 = hashlib.sha256()
+    for array in arrays:
+        sha256.update(np.asarray(array).tobytes())
+    return sha256.hexdigest()
+
+
+def difference(ours: Golden, theirs: Golden) -> str | None:
+    """Return where golden values first differ, None if they are equal to the last bit."""
+    pairs = zip(ours.losses, theirs.losses, strict=False)
+    for step, (one, other) in enumerate(pairs, 1):
+        if one != other:
+            return f"the loss of step {step} is {one!r}, not {other!r}"
+    if ours != theirs:
+        return f"the losses of {len(ours.losses)} steps are equal, weights or scores are not"
+    return None

@@ -1,0 +1,245 @@
+"""A sequential test: has the test accuracy dropped, judged after as few runs as will do?
+
+N runs of an unchanged program, of mean m and standard deviation s, predict its further runs: n of
+them have a multivariate Student t distribution with N - 1 degrees of freedom, location m and scale
+matrix s^2 (I + 11'/N). A change moves the location. How much likelier that makes the runs is the
+evidence for the change (Wald's sequential probability ratio test). Where nothing has changed,
+evidence reaches 1 / a at any time with probability a at most, and where something has, it falls to
+b with probability b at most (Ville's inequality): the test may stop at either. It overshoots what
+it stops at, by a part of a run's evidence, and is stopped earlier by about as much.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from lstm_mnist.studies.calibration import Baseline
+from lstm_mnist.studies.gate import (
+    GOING_ON,
+    IMPROVED,
+    PASSED,
+    REGRESSION,
+    STATES,
+    UNDECIDED,
+    Plan,
+)
+from lstm_mnist.system.errors import UsageError
+
+# One unlucky run must not fail alone: runs' tails may be heavier than the model's.
+MIN_RUNS = 2
+# A drop may be larger than the one asked for, up to all there is: 2^k times that, each half as
+# likely as the one before.
+SIZES = 2.0 ** np.arange(10)
+WEIGHTS = 0.5 ** np.arange(1, 11)
+
+Values = NDArray[np.float64]
+
+
+# Of a drop in standard deviations, by which logarithms overshoot: Siegmund has 0.583 for a known
+# mean and standard deviation. By simulation this is the most that leaves the power what it should
+# be (docs/gate.md).
+OVERSHOOT = 0.5
+
+
+class Bounds(NamedTuple):
+    """Natural logarithms of likelihood ratios."""
+
+    refuted: Any  # down to which a change counts as refuted
+    shown: Any  # from which it counts as shown
+
+
+def bounds(plan: Plan, sd: Any) -> Bounds:
+    """Return where the test stops, given the calibration's standard deviation, an array or not."""
+    overshoot = OVERSHOOT * plan.drop / sd
+    return Bounds(math.log(1 - plan.power) + overshoot, -math.log(plan.false_alarm) - overshoot)
+
+
+class Evidence(NamedTuple):
+    """Natural logarithms of likelihood ratios against no change, of any one shape."""
+
+    drop: Values  # for a drop of just the size asked for
+    drops: Values  # for one of that size or larger
+    rise: Values
+    rises: Values
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where the test stands after some runs; accuracies and differences in percent and points."""
+
+    state: str  # one of STATES
+    count: int
+    mean: float
+    difference: float  # of the runs' mean from the calibration's
+    margin: float  # half the difference's 95 % interval
+    drop: float  # log evidence for a drop of just the size asked for
+    drops: float  # log evidence for a drop of that size or larger
+    rises: float  # log evidence for a rise of that size or larger
+    further: int  # runs that may follow, about, if nothing has changed
+    most: int  # runs that can follow
+
+
+def standing(values: Sequence[float], baseline: Baseline, plan: Plan) -> Standing:
+    """Return where the test stands after runs of these test accuracies in percent."""
+    rest = np.asarray(values) - baseline.mean
+    count = len(values)
+    found = evidence(rest.sum(), (rest**2).sum(), count, baseline, plan)
+    stops = bounds(plan, baseline.sd)
+    state = STATES[int(decide(found, stops, count, plan.max_runs))]
+    left = plan.max_runs - count if state == GOING_ON else 0
+    drift = (plan.drop / baseline.sd) ** 2 / 2
+    error = baseline.sd * math.sqrt(1 / count + 1 / baseline.size)
+    return Standing(
+        state=state,
+        count=count,
+        mean=baseline.mean + float(rest.mean()),
+        difference=float(rest.mean()),
+        margin=float(stats.t.ppf(0.975, baseline.size - 1)) * error,
+        drop=float(found.drop),
+        drops=float(found.drops),
+        rises=float(found.rises),
+        further=min(left, max(1, math.ceil((float(found.drop) - stops.refuted) / drift))),
+        most=left,
+    )
+
+
+def evidence(
+    total: Any, squares: Any, count: Any, baseline: Baseline, plan: Plan, sd: Any = None
+) -> Evidence:
+    """Return the evidence in runs of which the differences from the calibration's mean are summed.
+
+    `total` is the sum of the differences in points, `squares` that of their squares, `count` their
+    number; the sums, and `sd` in place of the baseline's, may be arrays of one shape.
+    """
+    freedom = baseline.size - 1
+    sd = baseline.sd if sd is None else sd
+
+    def distance(shift: float) -> Any:
+        moved = total - count * shift
+        summed = squares - 2 * shift * total + count * shift**2
+        return (summed - moved**2 / (baseline.size + count)) / sd**2
+
+    none = np.log1p(distance(0.0) / freedom)
+
+    def ratio(shift: float) -> Any:
+        return (freedom + count) / 2 * (none - np.log1p(distance(shift) / freedom))
+
+    def mixture(shift: float) -> Any:
+        weighed = [
+            ratio(shift * size) + math.log(w) for size, w in zip(SIZES, WEIGHTS, strict=True)
+        ]
+        return np.logaddexp.reduce(weighed, axis=0)
+
+    drop = plan.drop
+    return Evidence(ratio(-drop), mixture(-drop), ratio(drop), mixture(drop))
+
+
+def decide(found: Evidence, stops: Bounds, count: Any, max_runs: int) -> NDArray[np.int64]:
+    """Return the states, as indices of STATES, that evidence in `count` runs leads to.
+
+    A drop that is refuted passes, unless a rise is likelier than no change: then the runs go on, to
+    tell which of them it is.
+    """
+    enough, last = np.greater_equal(count, MIN_RUNS), np.greater_equal(count, max_runs)
+    possible = found.drop > stops.refuted
+    return np.select(
+        [
+            (found.drops >= stops.shown) & enough,
+            possible & last,
+            possible,
+            (found.rises >= stops.shown) & enough,
+            (found.rise > 0) & ~last,
+        ],
+        [STATES.index(s) for s in (REGRESSION, UNDECIDED, GOING_ON, IMPROVED, GOING_ON)],
+        STATES.index(PASSED),
+    )
+
+
+def check(baseline: Baseline, plan: Plan) -> None:
+    """Raise UsageError where `max_runs` of an unchanged program do not refute a drop on average."""
+    error = baseline.sd * math.sqrt(1 / plan.max_runs + 1 / baseline.size)
+    smallest = error * math.sqrt(-2 * math.log(1 - plan.power))
+    if plan.drop < smallest:
+        raise UsageError(
+            f"--drop={plan.drop:g}: the calibration's runs have a standard deviation of "
+            f"{baseline.sd:.3f} points, so that {plan.max_runs} runs tell of drops of "
+            f"{smallest:.2g} or more: take a larger --drop, or more --max_runs"
+        )
+
+
+class Characteristics(NamedTuple):
+    """How often the test ends in which state after a change, and after how many runs."""
+
+    change: float  # of the mean, in points
+    rates: dict[str, float]  # by state
+    mean_runs: float
+    median_runs: float
+    high_runs: float  # 95 of 100 gates take no more
+
+
+def simulate(
+    baseline: Baseline,
+    plan: Plan,
+    change: float,
+    *,
+    gates: int,
+    seed: int = 0,
+    skewed: bool = False,
+) -> Characteristics:
+    """Simulate gates, for each of which the calibration is drawn anew.
+
+    The runs are normal, of standard deviation `baseline.sd`, or `skewed`: their losses from 100 %
+    have a gamma distribution of shape 4, whose long tail is towards low accuracies.
+    """
+    random = np.random.default_rng(seed)
+    ended = np.zeros((len(STATES), plan.max_runs + 1), np.int64)
+    for size in _parts(gates, 50_000):
+        state, runs = _gates(random, baseline, plan, change, size, skewed)
+        np.add.at(ended, (state, runs), 1)
+    runs = np.repeat(np.arange(plan.max_runs + 1), ended.sum(axis=0))
+    return Characteristics(
+        change=change,
+        rates={state: float(row.sum() / gates) for state, row in zip(STATES, ended, strict=True)},
+        mean_runs=float(runs.mean()),
+        median_runs=float(np.median(runs)),
+        high_runs=float(np.quantile(runs, 0.95, method="higher")),
+    )
+
+
+def _parts(total: int, most: int) -> list[int]:
+    return [min(most, total - begun) for begun in range(0, total, most)]
+
+
+def _gates(
+    random: np.random.Generator,
+    baseline: Baseline,
+    plan: Plan,
+    change: float,
+    gates: int,
+    skewed: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return in which state each of some simulated gates ends, and after how many runs."""
+
+    def draw(runs: int) -> Values:
+        if skewed:
+            return (4 - random.gamma(4.0, size=(gates, runs))) / 2 * baseline.sd
+        return random.normal(scale=baseline.sd, size=(gates, runs))
+
+    calibration = draw(baseline.size)
+    sd = calibration.std(axis=1, ddof=1)
+    differences = draw(plan.max_runs) + change - calibration.mean(axis=1, keepdims=True)
+    totals, squares = differences.cumsum(axis=1), (differences**2).cumsum(axis=1)
+    states, runs = np.zeros(gates, np.int64), np.zeros(gates, np.int64)
+    left = np.arange(gates)
+    for count in range(1, plan.max_runs + 1):
+        last = count - 1
+        found = evidence(totals[left, last], squares[left, last], count, baseline, plan, sd[left])
+        states[left] = decide(found, bounds(plan, sd[left]), count, plan.max_runs)
+        runs[left] = count
+        left = left[states[left] == STATES.index(GOING_ON)]
+    return states, runs

@@ -1,0 +1,256 @@
+"""`gate`: real runs against a calibration, real sabotage, and what is refused."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from helpers import ROOT, Command, environment, without_tensorflow
+
+from lstm_mnist.studies import calibration, outcome
+from lstm_mnist.studies.gate import Plan
+
+# A network that takes seconds, and whose accuracy spreads over many points.
+TINY = ("--units=4", "--epochs=1", "--batch_size=5000", "--learning_rate=0.05")
+PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.compiled
+
+
+def gated(
+    data_dir: Path, folder: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Gate the program with a sabotage, the first argument, put into it."""
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.gates", *arguments],
+        cwd=folder,
+        env=environment(data_dir) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_first_steps_are_compared_to_the_last_bit(data_dir: Path, tmp_path: Path) -> None:
+    files = ("--quick", "--junit=junit.xml")
+    passed = gated(
+        data_dir, tmp_path, "nothing", *files, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md")
+    )
+    assert (passed.returncode, passed.stderr) == (0, "")
+    assert "PASSED: 12 steps and their scores are those of the calibration" in passed.stdout
+    assert "Not proven by this: " in passed.stdout
+    (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
+    assert "### Accuracy gate: passed" in (tmp_path / "summary.md").read_text()
+
+    failed = gated(
+        data_dir,
+        tmp_path,
+        "weight decay of 1e-3",
+        *files,
+        "--json",
+        GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"),
+    )
+    assert failed.returncode == 6
+    assert failed.stderr.startswith("lstm_mnist: CHANGED: the first steps do not compute what ")
+    assert failed.stderr.count("\n") == 1
+    found = json.loads(failed.stdout)
+    assert (found["state"], found["passed"], found["runs"]) == ("changed", False, [])
+    assert re.match(r"the loss of step 2 is 2\.\d+, not 2\.\d+", found["golden"]["difference"])
+    (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert suite.get("failures") == "1"
+    assert suite.find("testcase/failure") is not None
+    told = (tmp_path / "summary.md").read_text()
+    assert told.index("### Accuracy gate: passed") < told.index("### Accuracy gate: changed")
+
+
+def test_sabotage_is_caught(data_dir: Path, tmp_path: Path) -> None:
+    failed = gated(data_dir, tmp_path, "training images shifted by one pixel", "--junit=junit.xml")
+    assert failed.returncode == 6, failed.stdout + failed.stderr
+    assert "REGRESSION: the test accuracy has dropped by 0.2 points or more" in failed.stderr
+    assert re.search(
+        r"^Run 1, seed 0: test accuracy 9\d\.\d\d %, .* at most 31$", failed.stdout, re.MULTILINE
+    )
+    (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    golden, sequential = suite.findall("testcase")
+    assert golden.find("failure") is None
+    failure = sequential.find("failure")
+    assert failure is not None
+    assert "REGRESSION" in failure.get("message", "")
+
+
+def test_accuracy_too_good_to_be_true_is_caught() -> None:
+    known = calibration.read(calibration.COMMITTED)
+    found = outcome.Outcome(calibration=known, plan=Plan(), golden=None)
+    sound = found.after(outcome.GateRun(0, known.baseline.mean + 0.1, 9.0))
+    assert (sound.state, sound.passed, sound.decided) == ("passed", True, True)
+    leaked = found.after(outcome.GateRun(0, 99.51, 9.0))
+    assert (leaked.passed, leaked.decided) == (False, True)
+    assert "99.51 %, above 99.5 %: look for leaked labels" in leaked.sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_unchanged_program_passes(command: Command, workers: int) -> None:
+    passed = command("gate", f"--workers={workers}", "--json")
+    assert passed.returncode == 0, passed.stderr
+    found = json.loads(passed.stdout)
+    assert found["golden"]["equal"]
+    committed = json.loads((ROOT / "benchmarks" / "results" / "gates.json").read_text())["gates"]
+    assert [run["accuracy"] for run in found["runs"]] == committed[0]["accuracies"]
+
+
+def test_calibrating_and_gating_side_by_side(command: Command, tmp_path: Path) -> None:
+    calibrate = ("gate", "--calibrate", *TINY, "--runs=10", "--save=own.json", "--workers=2")
+    made = command(*calibrate)
+    assert made.returncode == 0, made.stderr
+    own = calibration.read(tmp_path / "own.json")
+    assert [run.config.seed for run in own.runs] == [*range(1000, 1010)]
+    assert own.config.units == 4
+    # What is finished is not trained again.
+    again = command(*calibrate)
+    assert again.returncode == 0
+    assert again.stdout == made.stdout.splitlines(keepends=True)[-1]
+
+    drop = f"--drop={6 * own.baseline.sd:.1f}"
+    for workers in ("--workers=1", "--workers=2"):
+        passed = command("gate", "--against=own.json", drop, workers, "--json")
+        assert passed.returncode == 0, passed.stderr
+        found = json.loads(passed.stdout)
+        assert (found["state"], found["golden"]["equal"]) == ("passed", True)
+        assert found["calibration"]["config"]["units"] == 4
+
+
+def test_example_of_a_layer_of_ones_own(data_dir: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    (tmp_path / "test_layer.py").write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layer.py"],
+        cwd=tmp_path,
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    commands = re.findall(r"-m lstm_mnist gate\b([^'\n]*)", "\n".join(blocks))
+    assert len(commands) >= 6
+    shown = without_tensorflow(tmp_path, "gate", "--help").stdout
+    for command in commands:
+        for flag in re.findall(r"--(\w+)", command):
+            assert re.search(rf"--(\[no\])?{flag}:", shown), flag
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def altered(folder: Path, change: Change) -> str:
+    """Write the committed calibration, changed, and return the flag that names it."""
+    value = json.loads(calibration.COMMITTED.read_text(encoding="utf-8"))
+    change(value)
+    (folder / "own.json").write_text(json.dumps(value))
+    return "--against=own.json"
+
+
+def of_all_runs(change: Change) -> Change:
+    def changed(value: dict[str, Any]) -> None:
+        for run in value["runs"]:
+            change(run)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (lambda value: value.pop("golden"), 3, "own.json is not a gate's calibration: 'golden'"),
+        (lambda value: value["golden"].update(losses=[None]), 3, "is None, not float"),
+        (lambda value: value["runs"].clear(), 3, "it holds no runs"),
+        (lambda value: value["runs"].__delitem__(slice(9, None)), 3, "has 9 runs, and 10 are the"),
+        (lambda value: value["runs"][0].update(arithmetic="compiled-9"), 3, "differ in arithmetic"),
+        (lambda value: value["runs"][0]["versions"].update(keras="3.0"), 3, "versions that differ"),
+        (
+            of_all_runs(lambda run: run["data_sha256"].update(test="0" * 64)),
+            3,
+            "data_sha256 is that of other data",
+        ),
+        (
+            of_all_runs(lambda run: run.update(arithmetic="compiled-9")),
+            2,
+            "own.json was calibrated by arithmetic compiled-9, and here it is compiled-",
+        ),
+        (
+            of_all_runs(lambda run: run["epochs"][-1].__setitem__(2, 9_800)),
+            3,
+            "its runs do not differ",
+        ),
+        (
+            of_all_runs(lambda run: run["config"].update(seed=run["config"]["seed"] - 1000)),
+            2,
+            "seed 0 is one of the calibration's in own.json: take other seeds",
+        ),
+    ],
+)
+def test_unsuited_calibration_is_refused(
+    tmp_path: Path, change: Change, code: int, message: str
+) -> None:
+    refused = without_tensorflow(tmp_path, "gate", altered(tmp_path, change))
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--against=none.json"], 3, "none.json is unreadable: No such file"),
+        (["--variant=document"], 2, "was calibrated with schedule cosine, not constant"),
+        (["--units=90"], 2, "was calibrated with units 100, not 90"),
+        (["--seed=990"], 2, "seed 1000 is one of the calibration's in"),
+        (["--kernel=keras"], 2, "was calibrated by arithmetic compiled-1, and here it is keras-1"),
+        (["--drop=0.01"], 2, "--drop=0.01: the calibration's runs have a standard deviation of"),
+        (["--drop=nan"], 2, "flag --drop=nan: must be above 0 and below 100"),
+        (["--power=1.0"], 2, "flag --power=1.0: must be above 0 and below 1"),
+        (["--false_alarm=nan"], 2, "flag --false_alarm=nan: must be above 0 and below 1"),
+        (["--max_runs=1"], 2, "max_runs"),
+        (["--runs=10"], 2, "--runs and --save belong to --calibrate"),
+        (["--calibrate"], 2, "--calibrate needs --runs=N and --save=FILE"),
+        (["--calibrate", "--runs=3", "--save=own.json"], 2, "runs"),
+        (["--calibrate", "--runs=10", "--save=no/own.json"], 7, "no is not a writable folder"),
+        (["--junit=no/junit.xml"], 7, "no is not a writable folder"),
+        (["final"], 2, "unexpected final"),
+    ],
+)
+def test_mistakes_are_told_before_tensorflow_is_imported(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    refused = without_tensorflow(tmp_path, "gate", *arguments)
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_missed_gate_counts_where_nothing_can_be_written(data_dir: Path, tmp_path: Path) -> None:
+    for sabotage, code in (("weight decay of 1e-3", 6), ("nothing", 7)):
+        program = f"{sys.executable} -m benchmarks.gates '{sabotage}' --quick --json"
+        done = subprocess.run(
+            ["bash", "-c", f"{program} >/dev/full"],
+            cwd=tmp_path,
+            env=environment(data_dir),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
