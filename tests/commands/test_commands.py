@@ -301,7 +301,7 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["fit"], 2, "there is no command fit; the commands are: train, verify, compare, check"),
+        (["fit"], 2, "there is no command fit; the commands are: train, gate, verify, compare"),
         (["train", "verify"], 2, "unexpected verify"),
         (["--epoch=3"], 2, "Unknown command line flag 'epoch'. Did you mean: epochs"),
         (["verify", "--epochs=3"], 2, "Unknown command line flag 'epochs'"),

@@ -23,9 +23,14 @@ Put = Callable[[Patch], object]
 
 def adam(**arguments: Any) -> Put:
     """Give the optimizer other arguments."""
-    return lambda patch: patch.setattr(
-        keras.optimizers, "Adam", functools.partial(keras.optimizers.Adam, **arguments)
-    )
+
+    def put(patch: Patch) -> None:
+        real = keras.optimizers.Adam
+        patch.setattr(
+            keras.optimizers, "Adam", lambda *rate, **given: real(*rate, **{**given, **arguments})
+        )
+
+    return put
 
 
 def in_adam(change: Callable[[Any, Any, Any, Any], tuple[Any, Any]]) -> Put:

@@ -228,7 +228,9 @@ def test_all_gradients_together_are_clipped_before_adam() -> None:
     for norm, clipped in ((5.0, 1.0), (0.5, 0.5), (30.0, 1.0)):
         length = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients))
         steep = [(norm / length * gradient).astype(np.float32) for gradient in gradients]
-        model.optimizer.apply([tf.constant(gradient) for gradient in steep])
+        model.optimizer.apply(
+            [tf.constant(gradient) for gradient in steep], model.trainable_variables
+        )
         expected.step([clipped / norm * gradient for gradient in steep])
     for ours, theirs in zip(model.get_weights(), expected.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
