@@ -116,7 +116,7 @@ WORDS = {
     "training images shifted by one pixel": "训练图片平移一个像素",
     "test images shifted by one pixel": "测试图片平移一个像素",
     "half the last batch dropped": "最后一批丢掉一半",
-    "half the training images not fed": "一半训练图片没有用到",
+    "first half of each epoch fed twice": "每个 epoch 的前一半喂两遍",
     "dropout of 0.05": "0.05 的 dropout",
     "hard sigmoid gates": "hard sigmoid 门",
     "the forget gate's bias lost": "遗忘门丢了偏置",

@@ -136,7 +136,7 @@ SABOTAGES: dict[str, Callable[[], object]] = {
     "training images shifted by one pixel": lambda: dataset("train", shifted),
     "test images shifted by one pixel": lambda: dataset("test", shifted),
     "half the last batch dropped": lambda: orders(half_the_last_batch),
-    "half the training images not fed": lambda: orders(half_the_data),
+    "first half of each epoch fed twice": lambda: orders(half_the_data),
     "dropout of 0.05": dropout,
     "hard sigmoid gates": lambda: recipe(
         networks, "_recurrent_layer", recurrent_activation="hard_sigmoid"
