@@ -1,6 +1,7 @@
 """What is printed while TensorFlow starts: held back, and shown if the start fails."""
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import os, sys
 held = b""
 while (part := os.read(0, 65536)) and not part.endswith((b"\\0", b"\\1")):
     held += part
-if not part.endswith(b"\\0"):
+if part.endswith(b"\\1") or not part and len(sys.argv) == 1:
     sys.stderr.buffer.write(held + part.removesuffix(b"\\1"))
-if not part:
+if not part and len(sys.argv) == 1:
     print("lstm_mnist: ended while TensorFlow started; what it said is above", file=sys.stderr)
 """
 
@@ -26,18 +27,20 @@ if not part:
 def held_back() -> Iterator[None]:
     """Show what reaches standard error in what follows, from native code too, only if that fails.
 
-    It fails if it ends the process, or raises what is no UserError. TensorFlow 2.21 logs before it
-    reads TF_CPP_MIN_LOG_LEVEL. With that variable set, nothing is held back, unless to 2, which a
-    process sets for itself and those it starts.
+    It fails if it ends the process, unless that is another's worker, or raises what is no
+    UserError. TensorFlow 2.21 logs before it reads TF_CPP_MIN_LOG_LEVEL. With that variable set,
+    nothing is held back, unless to 2, which a process sets for itself and those it starts.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") != "2":
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     try:
+        # A worker may be ended by the process that started it, and that one tells of it.
+        ended = ["untold"] if multiprocessing.parent_process() else []
         # In a session of its own, where no Ctrl-C reaches it.
         holder = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _HOLDER],
+            [sys.executable, "-I", "-S", "-c", _HOLDER, *ended],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
