@@ -77,12 +77,12 @@ def prepare(folder: Path) -> Preparation:
     )
 
 
-def run_program(
-    data_dir: Path, cwd: Path, *arguments: str, **variables: str
+def completed(
+    data_dir: Path, cwd: Path, *command: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m lstm_mnist` to its end, with further environment variables."""
+    """Run a command to its end, with further environment variables."""
     return subprocess.run(
-        [sys.executable, "-m", "lstm_mnist", *arguments],
+        command,
         cwd=cwd,
         env=environment(data_dir) | variables,
         capture_output=True,
@@ -91,20 +91,21 @@ def run_program(
     )
 
 
+def run_program(
+    data_dir: Path, cwd: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m lstm_mnist` to its end, with further environment variables."""
+    return completed(data_dir, cwd, sys.executable, "-m", "lstm_mnist", *arguments, **variables)
+
+
 def in_namespace(
     script: str, data_dir: Path, cwd: Path, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a shell script where it may mount file systems."""
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system allows no namespaces")
-    return subprocess.run(
-        [*NAMESPACE, "bash", "-c", script, "bash", sys.executable, *arguments],
-        cwd=cwd,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shell = ("bash", "-c", script, "bash", sys.executable, *arguments)
+    return completed(data_dir, cwd, *NAMESPACE, *shell)
 
 
 class Trained(NamedTuple):

@@ -1,12 +1,11 @@
 """docs/api.md: what a notebook or a test imports from `lstm_mnist`."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, environment
+from helpers import ROOT, completed
 
 import lstm_mnist
 
@@ -16,14 +15,7 @@ TRAINING, VERIFYING = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re
 
 @pytest.mark.parametrize("example", [TRAINING, pytest.param(VERIFYING, marks=pytest.mark.slow)])
 def test_example_runs(example: str, data_dir: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", example],
-        cwd=tmp_path,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = completed(data_dir, tmp_path, sys.executable, "-c", example)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, recipe
+from lstm_mnist.commands import common, paths, recipe
 from lstm_mnist.recurrence import library
 from lstm_mnist.studies import calibration, fleet, outcome, records
 from lstm_mnist.studies.gate import Plan, enforced
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import OutputError, UsageError
+from lstm_mnist.system.errors import DataError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.data import Dataset
@@ -30,11 +30,12 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub's name for the file of a step's summar
 _QUICK = flags.DEFINE_bool(
     "quick", False, "Compare the first steps with the calibration's, bit for bit, and train no run."
 )
-_AGAINST = flags.DEFINE_string(
+_AGAINST = paths.define(
     "against",
     None,
     "Calibration that the program is held against, a file of --calibrate. By default the one that "
     "is part of the package.",
+    DataError,
 )
 _FALSE_ALARM = flags.DEFINE_float(
     "false_alarm", Plan.false_alarm, "Probability that a program that has not changed fails."
@@ -60,17 +61,18 @@ _WORKERS = flags.DEFINE_integer(
     "Runs trained side by side, sharing the cores; 1 trains them in this process.",
     lower_bound=1,
 )
-_JUNIT = flags.DEFINE_string("junit", None, "File for the verdict in JUnit's XML.")
+_JUNIT = paths.define("junit", None, "File for the verdict in JUnit's XML.", OutputError)
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object, at the end, in place of the text.")
 _CALIBRATE = flags.DEFINE_bool(
     "calibrate", False, "Train --runs runs of the program as it is, and keep them in --save."
 )
 _RUNS = flags.DEFINE_integer("runs", None, "Runs of --calibrate.", lower_bound=calibration.MIN_RUNS)
-_SAVE = flags.DEFINE_string("save", None, "File of --calibrate, which --against reads.")
-_STUDY_DIR = flags.DEFINE_string(
+_SAVE = paths.define("save", None, "File of --calibrate, which --against reads.", OutputError)
+_STUDY_DIR = paths.define(
     "study_dir",
     "runs/calibration",
     "Folder of --calibrate; what is finished there is not trained again.",
+    OutputError,
 )
 _VARIANT = flags.DEFINE_enum("variant", "stable", list(config.VARIANTS), config.VARIANTS_HELP)
 flags.adopt_module_key_flags(recipe)

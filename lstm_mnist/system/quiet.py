@@ -16,9 +16,10 @@ import os, sys
 held = b""
 while (part := os.read(0, 65536)) and not part.endswith((b"\\0", b"\\1")):
     held += part
-if part.endswith(b"\\1") or not part and len(sys.argv) == 1:
+died = not part and len(sys.argv) == 1
+if died or part.endswith(b"\\1"):
     sys.stderr.buffer.write(held + part.removesuffix(b"\\1"))
-if not part and len(sys.argv) == 1:
+if died:
     print("lstm_mnist: ended while TensorFlow started; what it said is above", file=sys.stderr)
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ROOT, Command, Trained, environment, without_tensorflow
+from helpers import ROOT, Command, Trained, completed, without_tensorflow
 
 from lstm_mnist.config import TOTALS
 from lstm_mnist.runs import model_files
@@ -462,14 +462,8 @@ def test_output_that_cannot_be_written_changes_no_verdict(
 
 def test_training_whose_output_cannot_be_written(data_dir: Path, tmp_path: Path) -> None:
     small = "--units=4 --epochs=1 --batch_size=5000 --output_dir=out"
-    finished = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m lstm_mnist {small} {REACHED} >/dev/full"],
-        cwd=tmp_path,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = f"{sys.executable} -m lstm_mnist {small} {REACHED}"
+    finished = completed(data_dir, tmp_path, "bash", "-c", f"{program} >/dev/full")
     refused(finished, 7, "standard output cannot be written: No space left on device")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from helpers import ROOT, Command, environment, without_tensorflow
+from helpers import ROOT, Command, completed, without_tensorflow
 
 from lstm_mnist.studies import calibration, outcome
 from lstm_mnist.studies.gate import Plan
@@ -26,13 +26,8 @@ def gated(
     data_dir: Path, folder: Path, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Gate the program with a sabotage, the first argument, put into it."""
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.gates", *arguments],
-        cwd=folder,
-        env=environment(data_dir) | variables,
-        capture_output=True,
-        text=True,
-        check=False,
+    return completed(
+        data_dir, folder, sys.executable, "-m", "benchmarks.gates", *arguments, **variables
     )
 
 
@@ -129,14 +124,8 @@ def test_calibrating_and_gating_side_by_side(command: Command, tmp_path: Path) -
 def test_example_of_a_layer_of_ones_own(data_dir: Path, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "test_layer.py").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_layer.py"],
-        cwd=tmp_path,
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    pytest_alone = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    done = completed(data_dir, tmp_path, *pytest_alone, "test_layer.py")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
 
@@ -244,13 +233,6 @@ def test_mistakes_are_told_before_tensorflow_is_imported(
 def test_missed_gate_counts_where_nothing_can_be_written(data_dir: Path, tmp_path: Path) -> None:
     for sabotage, code in (("weight decay of 1e-3", 6), ("nothing", 7)):
         program = f"{sys.executable} -m benchmarks.gates '{sabotage}' --quick --json"
-        done = subprocess.run(
-            ["bash", "-c", f"{program} >/dev/full"],
-            cwd=tmp_path,
-            env=environment(data_dir),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = completed(data_dir, tmp_path, "bash", "-c", f"{program} >/dev/full")
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
