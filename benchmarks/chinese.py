@@ -95,7 +95,7 @@ WORDS = {
     "runs: mean": "运行次数：均值",
     "95 % within": "95 % 不超过",
     "runs of a gate: mean": "一次门禁的运行次数：均值",
-    "epochs of a gate: mean": "一次门禁的 epoch 数：均值",
+    "seconds of a run: median": "一次运行的秒数：中位数",
     "gates of the program": "门禁次数",
     "first steps": "最初几步",
     "equal": "相同",

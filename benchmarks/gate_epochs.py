@@ -4,6 +4,7 @@ Writes `results/gate_epochs.json`. What `runs/gate_epochs` holds is not trained 
 """
 
 import itertools
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,17 +43,19 @@ def committed() -> list[records.Record]:
 def table(runs: Sequence[records.Record]) -> str:
     """Return what gates of each number of epochs would take, in Markdown."""
     lines = [
-        "| epochs | runs | mean | sd | runs of a gate: mean | epochs of a gate: mean |",
-        "|--:|--:|--:|--:|--:|--:|",
+        "| epochs | runs | mean | sd | seconds of a run: median | runs of a gate: mean | seconds |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
     ]
     plan = Plan()
     for epochs, group in itertools.groupby(runs, key=lambda run: run.config.epochs):
-        sample = summarise([run.final.test.percent for run in group])
+        trained = [*group]
+        sample = summarise([run.final.test.percent for run in trained])
+        seconds = statistics.median(run.seconds for run in trained)
         baseline = Baseline(CALIBRATED, sample.mean, sample.sd)
         gate = sequential.simulate(baseline, plan, 0.0, gates=GATES)
         lines.append(
-            f"| {epochs} | {sample.count} | {sample.mean:.2f} | {sample.sd:.3f} "
-            f"| {gate.mean_runs:.1f} | {epochs * gate.mean_runs:.1f} |"
+            f"| {epochs} | {sample.count} | {sample.mean:.2f} | {sample.sd:.3f} | {seconds:.1f} "
+            f"| {gate.mean_runs:.1f} | {seconds * gate.mean_runs:.0f} |"
         )
     return "\n".join(lines) + "\n"
 
