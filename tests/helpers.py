@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,29 +52,28 @@ print(len(data.load(sys.argv[1]).train.labels))
 
 
 class Preparation(NamedTuple):
-    """How two processes prepared MNIST at once."""
+    """How two processes prepared MNIST at once, after one that was killed."""
 
+    after_kill: list[str]  # the names of the folders that the killed one left
     processes: list[tuple[int, str, str]]  # exit code, standard output and error
-    left: list[str]  # the names in the folder, in order
+    left: list[str]  # the names in the folder at last, in order
 
 
 def prepare(folder: Path) -> Preparation:
-    """Let two processes prepare MNIST in a folder at once."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PREPARE, str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for _ in range(2)
-    ]
-    ends = [process.communicate() for process in processes]
-    return Preparation(
-        [(process.returncode, *end) for process, end in zip(processes, ends, strict=True)],
-        sorted(path.name for path in folder.iterdir()),
-    )
+    """Kill a process while it prepares MNIST in a folder, then let two prepare it at once."""
+    with _preparing(folder) as killed:
+        wait_for(killed, lambda: list(folder.glob(".mnist-unpacked-*/mnist/*/*tfrecord*")))
+    after_kill = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    # What a process leaves that is killed while it writes the decoded copy.
+    (folder / f".{'0' * 32}-mnist-decoded.npz").write_bytes(b"half of it")
+    with _preparing(folder) as one, _preparing(folder) as other:
+        outputs = [process.communicate() for process in (one, other)]
+    ends = [(each.returncode, *output) for each, output in zip((one, other), outputs, strict=True)]
+    return Preparation(after_kill, ends, sorted(path.name for path in folder.iterdir()))
+
+
+def _preparing(folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    return running([sys.executable, "-c", PREPARE, str(folder)], ROOT, dict(os.environ))
 
 
 def completed(
@@ -139,10 +138,20 @@ def started(
     data_dir: Path, cwd: Path, *arguments: str, prefix: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen[str]]:
     """Run `python -m lstm_mnist` in the background, under the command `prefix` if there is one."""
+    program = (*prefix, sys.executable, "-m", "lstm_mnist", *arguments)
+    with running(program, cwd, environment(data_dir)) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], cwd: Path, variables: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in the background, and kill it at the end if it still runs."""
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-m", "lstm_mnist", *arguments],
+        command,
         cwd=cwd,
-        env=environment(data_dir),
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -107,8 +107,12 @@ def test_each_pass_feeds_every_example_once() -> None:
 
 def test_two_processes_prepare_at_once_without_a_network(preparation: Preparation) -> None:
     for code, output, errors in preparation.processes:
-        assert code == 0, errors
-        assert output == "55000\n"
+        assert (code, output) == (0, "55000\n"), errors
+
+
+def test_killed_preparation_leaves_nothing_to_the_next(preparation: Preparation) -> None:
+    assert preparation.after_kill
+    assert "mnist" not in preparation.after_kill
     assert preparation.left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
 
 

@@ -1,29 +1,12 @@
-"""Preparing MNIST where it is disturbed: a full disk, kills, two processes at once."""
+"""Preparing MNIST where there is no room for it."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from helpers import environment, in_namespace, prepare, started, wait_for
-
-from lstm_mnist import archives, data
+from helpers import environment, in_namespace
 
 SMALL = ("--units=1", "--epochs=1", "--batch_size=5000", "--data_dir=data")
-
-
-def test_killed_preparation_leaves_nothing_to_two_that_prepare_at_once(tmp_path: Path) -> None:
-    with started(tmp_path, tmp_path, *SMALL) as process:
-        wait_for(process, lambda: list(tmp_path.glob("data/.mnist-unpacked-*/mnist/*/*tfrecord*")))
-        process.send_signal(signal.SIGKILL)
-    assert [path for path in (tmp_path / "data").iterdir() if path.is_dir()]
-    # What a process leaves that is killed while it writes the decoded copy.
-    (tmp_path / "data" / f".{'0' * 32}-{data.DECODED}").write_bytes(b"half of it")
-
-    again = prepare(tmp_path / "data")
-    for code, output, errors in again.processes:
-        assert (code, output) == (0, "55000\n"), errors
-    assert again.left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
 
 
 def test_disk_that_fills_while_mnist_is_prepared(data_dir: Path, tmp_path: Path) -> None:
