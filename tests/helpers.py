@@ -21,7 +21,7 @@ SMALL_RUN = ("--units=4", "--batch_size=1000", "--epochs=2")
 # In it an ordinary user may mount.
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 # Flags of runs that take seconds and go on for some epochs.
-SMALL_STUDY = ("--units=8", "--batch_size=1000", "--epochs=4")
+SMALL_STUDY = ("--units=8", "--batch_size=5000", "--epochs=4")
 
 
 def environment(data_dir: Path) -> dict[str, str]:

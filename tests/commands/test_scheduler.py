@@ -101,7 +101,8 @@ def test_address_of_no_scheduler(command: Command, data_dir: Path, tmp_path: Pat
     assert refused("tcp://127.0.0.1:port")
 
 
-@pytest.mark.parametrize("failures", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("failures", [1, 3])
 def test_worker_that_is_killed_again_and_again(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:

@@ -160,7 +160,7 @@ def test_damaged_decoded_copy_is_reported(
         data.load(str(copy))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered"])
+@pytest.mark.parametrize("damage", ["altered", pytest.param("truncated", marks=pytest.mark.slow)])
 def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str) -> None:
     copy = copy_of_records(data_dir, tmp_path)
     (record,) = copy.glob("mnist/*/mnist-test.tfrecord*")

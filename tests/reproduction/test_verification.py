@@ -27,7 +27,7 @@ SEED_3 = Path(__file__).parent / "traces" / "trace_seed_3.npz"
         pytest.param(recording.SHIPPED_TRACE, "compiled", marks=pytest.mark.slow),
         pytest.param(recording.SHIPPED_TRACE, "keras", marks=pytest.mark.slow),
         pytest.param(SEED_3, "compiled", marks=pytest.mark.slow),
-        pytest.param(SEED_3, "keras"),
+        pytest.param(SEED_3, "keras", marks=pytest.mark.slow),
     ],
     ids=lambda value: value.stem if isinstance(value, Path) else value,
 )

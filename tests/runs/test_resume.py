@@ -26,7 +26,7 @@ from lstm_mnist.system.errors import UsageError
 
 pytestmark = pytest.mark.xdist_group("resume")  # whose fixtures are made once
 
-SMALL = ("--units=4", "--batch_size=1000", "--record_dynamics")
+SMALL = ("--units=4", "--batch_size=5000", "--record_dynamics")
 # Kills the process when a file whose name contains the first argument is written and not renamed.
 KILLED_BEFORE_RENAME = """
 import os, pathlib, signal, sys
@@ -93,7 +93,7 @@ class Interrupted(NamedTuple):
 def interrupted(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     folder = tmp_path_factory.mktemp("interrupted")
     two = folder / "two"
-    arguments = (*SMALL, "--epochs=8")
+    arguments = (*SMALL, "--epochs=5")
     undisturbed = run_program(data_dir, folder, *arguments, "--output_dir=one")
     assert undisturbed.returncode == 0, undisturbed.stderr
 
@@ -172,7 +172,7 @@ def test_run_in_use_is_refused(interrupted: Interrupted) -> None:
 
 
 def test_finished_run_is_not_overwritten(interrupted: Interrupted) -> None:
-    again = without_tensorflow(interrupted.folder, *SMALL, "--epochs=8", "--output_dir=two")
+    again = without_tensorflow(interrupted.folder, *SMALL, "--epochs=5", "--output_dir=two")
     assert again.returncode == 7
     assert "--output_dir=two is not empty" in again.stderr
 
@@ -257,7 +257,8 @@ def test_other_settings_of_keras_are_refused(unfinished: Path, dataset: data.Dat
     assert sorted(unfinished.rglob("*")) == before
 
 
-@pytest.mark.parametrize("kernel", ["keras", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["keras", "compiled"])
 def test_other_number_of_cores_is_told_where_bits_depend_on_it(
     data_dir: Path, tmp_path: Path, kernel: str
 ) -> None:

@@ -437,8 +437,9 @@ OUTPUTS = [
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.redirection)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("command", ["check run", "compare --from=run"])
+@pytest.mark.parametrize(
+    ("command", "unbuffered"), [("check run", ""), ("check run", "1"), ("compare --from=run", "")]
+)
 def test_output_that_cannot_be_written_changes_no_verdict(
     folder: Path, command: str, unbuffered: str, output: Output
 ) -> None:

@@ -82,6 +82,7 @@ def test_calibration_is_of_its_runs(own: Trained) -> None:
         assert f"seed{run.config.seed}: test {run.final.test.percent:.2f} %" in line
 
 
+@pytest.mark.slow
 def test_finished_runs_of_a_calibration_are_not_trained_again(
     own: Trained, command: Command, tmp_path: Path
 ) -> None:
@@ -266,6 +267,7 @@ def test_mistakes_are_told_before_tensorflow_is_imported(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_missed_gate_counts_where_nothing_can_be_written(data_dir: Path, tmp_path: Path) -> None:
     for sabotage, code in (("weight decay of 1e-3", 6), ("nothing", 7)):
         program = f"{sys.executable} -m benchmarks.gates '{sabotage}' --quick --json"
