@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from benchmarks import drawn
+from benchmarks.drawn import shapes
 from lstm_mnist import data, training
 from lstm_mnist.digits import likeness, preprocessing
 from lstm_mnist.runs import model_files
@@ -17,14 +18,17 @@ def main() -> None:
     """Print a row of a table for each kind: pictures, and how many were unread, right, doubted."""
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS]
-    parser.add_argument("kinds", nargs="*", choices=[*kinds, []], default=kinds)
+    # argparse holds what it got against the choices as a whole where it got nothing.
+    parser.add_argument(
+        "kinds", nargs="*", choices=[*kinds, []], metavar="KIND", help=f"of {', '.join(kinds)}"
+    )
     parser.add_argument("--seed", type=int, default=1, help="0 is what the code was tuned on")
     parser.add_argument("--count", type=int, default=60, help="pictures of each kind")
     arguments = parser.parse_args()
     test = data.load(os.environ.get("TFDS_DATA_DIR")).test
-    digits = drawn.Digits(test.images, test.labels.astype(np.int64))
+    digits = shapes.Digits(test.images, test.labels.astype(np.int64))
     numbers = range(arguments.count)
-    for kind in arguments.kinds:
+    for kind in arguments.kinds or kinds:
         if kind in drawn.KINDS:
             pictures = [drawn.draw(kind, number, arguments.seed, digits) for number in numbers]
             unread, right = score(pictures)

@@ -9,8 +9,9 @@ Nothing says where in a picture the digit is, or whether it is darker than its g
 is read in several ways, and the image that is most like MNIST's is taken:
 
 1. `_grey` reduces its colours to the axis along which they differ most.
-2. `_inks` tells strokes from their ground: dark or light ones, on an even or an uneven ground.
-3. `figures.figures` drops what is not the digit: specks, frames, what touches the border.
+2. `_inks` tells strokes from their ground: dark or light ones, on an even or an uneven ground,
+   with or without a grid.
+3. `figures.figures` drops what is not the digit: specks, frames, titles, what touches the border.
 4. `normalise` gives what is left MNIST's size and place.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image
 
-from lstm_mnist.digits import decoding, figures, likeness
+from lstm_mnist.digits import decoding, figures, grids, likeness
 from lstm_mnist.digits.decoding import Pixels
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import PictureError
@@ -32,8 +33,8 @@ MAX_PIXELS = 2**24
 # Pixels in the box: thinner strokes are thickened.
 MIN_STROKE_WIDTH = 1.5
 # What a reading costs, where 1 is the unlikeness of an image of MNIST: strokes as light as the
-# border; a part of the picture; half the contrast of the strongest reading.
-INVERTED, IN_PANEL, FAINT = 0.6, 0.1, 0.3
+# border; a part of the picture; half the contrast of the strongest reading; a grid as strokes.
+INVERTED, IN_PANEL, FAINT, GRID = 0.6, 0.1, 0.3, 0.6
 # And less ink than nearly all images of MNIST have, where full pixels have 1.
 MIN_INK, EMPTY = 25.0, 1.0
 # Hardly any image is less unlike MNIST.
@@ -104,6 +105,15 @@ def _grey(colours: Pixels) -> Pixels:
 
 def _inks(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
     """Yield how far each pixel [H, W] is from a ground, and what such a reading costs."""
+    without = grids.without(grey)
+    if without is not None:
+        yield from _inks_on_grounds(without)
+    for ink, cost in _inks_on_grounds(grey):
+        yield ink, cost + GRID * (without is not None)
+
+
+def _inks_on_grounds(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
+    """Yield the same for a picture whose grid, if any, belongs to it."""
     low, high = grey.min(), grey.max()
     border = float(np.median(figures.border(grey)))
     for value, edge in ((grey, border), (low + high - grey, low + high - border)):
