@@ -15,6 +15,8 @@ from lstm_mnist.system.errors import PictureError
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # Those that Pillow reads where it was built with them, or has a plug-in.
 MORE_FORMATS = ("AVIF", "HEIF")
+# What a HEIC file says of itself; AVIF and videos begin in the same way.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Pixels of a side. Larger pictures are reduced.
 MAX_SIDE = 400
 # Levels of 8 or 16 bits. A picture of a smaller range has one colour.
@@ -91,6 +93,6 @@ def _unknown(file: Path | IO[bytes]) -> str:
     else:
         file.seek(0)
         start = file.read(12)
-    if start[4:8] == b"ftyp":
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
         return "is a HEIC picture: save it as JPEG, or `pip install pillow-heif`"
     return "is not a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM picture"
