@@ -69,7 +69,7 @@ def _network(images: Images, labels: NDArray[np.integer]) -> tuple[Images, Image
         (1, lambda: shapes.printed(str(random.choice(list(others.LETTERS))), 60, random)),
         (1, lambda: shapes.printed(str(random.choice(list(others.LETTERS))), 60, random)),
         (1, lambda: others.scribbled(random, 70)),
-        (1, lambda: others.paired(digits, random)),
+        (1, lambda: others.paired(digits, random)[0]),
         (1, lambda: others.drawn_thing(random, 70)),
     ]
     shown, odd = [images], [np.zeros(len(images))]

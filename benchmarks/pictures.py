@@ -17,7 +17,7 @@ from lstm_mnist.system.errors import PictureError
 def main() -> None:
     """Print a row of a table for each kind: pictures, and how many were unread, right, doubted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS]
+    kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS, "pair, --many", "MNIST row, --many"]
     # argparse holds what it got against the choices as a whole where it got nothing.
     parser.add_argument(
         "kinds", nargs="*", choices=[*kinds, []], metavar="KIND", help=f"of {', '.join(kinds)}"
@@ -33,6 +33,11 @@ def main() -> None:
             pictures = [drawn.draw(kind, number, arguments.seed, digits) for number in numbers]
             unread, right = score(pictures)
             print(f"| {kind} | {len(pictures)} | {unread} | {right} | |", flush=True)
+            continue
+        if kind.endswith("--many"):
+            draw = drawn.draw_pair if kind.startswith("pair") else mnist_row
+            rows = [draw(number, arguments.seed, digits) for number in numbers]
+            print(f"| {kind} | {len(rows)} | | {score_rows(rows)} | |", flush=True)
             continue
         if kind == "MNIST":
             images = list(digits.images)
@@ -54,6 +59,28 @@ def score(pictures: list[tuple[bytes, int]]) -> tuple[int, int]:
         labels.append(label)
     named = training.predict(model_files.load(model_files.SHIPPED), np.stack(images)).argmax(axis=1)
     return len(pictures) - len(images), int((named == np.array(labels)).sum())
+
+
+def mnist_row(number: int, seed: int, digits: shapes.Digits) -> tuple[bytes, list[int]]:
+    """Return the file of two or three of MNIST's images in a row, with a margin, and its labels."""
+    random = np.random.default_rng([seed, number])
+    chosen = random.integers(0, len(digits.images), random.integers(2, 4))
+    row = np.pad(np.concatenate(digits.images[chosen], axis=1), 4).astype(float)
+    ink = np.kron(row, np.ones((random.integers(1, 9),) * 2))
+    pixels = 255 * (ink if random.random() < 0.5 else 1 - ink)
+    return shapes.saved(pixels, "PNG", random), digits.labels[chosen].tolist()
+
+
+def score_rows(rows: list[tuple[bytes, list[int]]]) -> int:
+    """Return in how many pictures each digit was found and named right."""
+    found = [
+        [digit.image for digit in preprocessing.digits(io.BytesIO(file), many=True)]
+        for file, _ in rows
+    ]
+    ends = np.cumsum([len(images) for images in found])
+    named = training.predict(model_files.load(model_files.SHIPPED), np.concatenate(found))
+    split = np.split(named.argmax(axis=1), ends[:-1])
+    return sum(each.tolist() == labels for each, (_, labels) in zip(split, rows, strict=True))
 
 
 if __name__ == "__main__":

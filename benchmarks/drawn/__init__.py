@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.drawn.digits import drawing, photo, plot, print_, small
-from benchmarks.drawn.others import letter, pair, scribble, thing
+from benchmarks.drawn.others import labelled_pair, letter, pair, scribble, thing
 from benchmarks.drawn.shapes import Digits, Random
 
 KINDS: dict[str, Callable[[int, Digits, Random], bytes]] = {
@@ -31,5 +31,13 @@ def draw(kind: str, number: int, seed: int, digits: Digits) -> tuple[bytes, int]
 
 def draw_other(kind: str, number: int, seed: int, digits: Digits) -> bytes:
     """Return the file of one picture that shows no single digit; see `OTHERS`."""
-    random = np.random.default_rng([seed, len(KINDS) + list(OTHERS).index(kind), number])
-    return OTHERS[kind](digits, random)
+    return OTHERS[kind](digits, _random(kind, number, seed))
+
+
+def draw_pair(number: int, seed: int, digits: Digits) -> tuple[bytes, list[int]]:
+    """Return the file of one "pair", and its digits from left to right."""
+    return labelled_pair(digits, _random("pair", number, seed))
+
+
+def _random(kind: str, number: int, seed: int) -> Random:
+    return np.random.default_rng([seed, len(KINDS) + list(OTHERS).index(kind), number])

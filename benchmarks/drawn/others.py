@@ -22,15 +22,24 @@ from benchmarks.drawn.shapes import (
 
 def pair(digits: Digits, random: Random) -> bytes:
     """Two or three digits side by side."""
-    return saved(255 * (1 - paired(digits, random)), "PNG", random)
+    return labelled_pair(digits, random)[0]
 
 
-def paired(digits: Digits, random: Random) -> Pixels:
-    """Return two or three digits side by side, coverage [H, W]."""
+def labelled_pair(digits: Digits, random: Random) -> tuple[bytes, list[int]]:
+    """Return such a picture's file, and its digits from left to right."""
+    coverage, labels = paired(digits, random)
+    return saved(255 * (1 - coverage), "PNG", random), labels
+
+
+def paired(digits: Digits, random: Random) -> tuple[Pixels, list[int]]:
+    """Return two or three digits side by side, coverage [H, W], and which they are."""
     tall = int(random.choice([60, 120, 250]))
     pen = tall * random.uniform(0.04, 0.12)
     count = int(random.choice([2, 2, 3]))
-    shapes = [written(int(random.integers(10)), tall, pen, digits, random) for _ in range(count)]
+    labels, shapes = [], []
+    for _ in range(count):
+        labels.append(int(random.integers(10)))
+        shapes.append(written(labels[-1], tall, pen, digits, random))
     gap = int(tall * random.uniform(0.05, 0.4))
     height = max(shape.shape[0] for shape in shapes) + 2 * gap
     width, left = sum(shape.shape[1] + gap for shape in shapes) + gap, gap
@@ -38,7 +47,7 @@ def paired(digits: Digits, random: Random) -> Pixels:
     for shape in shapes:
         sheet = np.maximum(sheet, placed(shape, height, width, gap, left))
         left += shape.shape[1] + gap
-    return sheet
+    return sheet, labels
 
 
 def scribble(digits: Digits, random: Random) -> bytes:

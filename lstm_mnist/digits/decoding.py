@@ -25,8 +25,8 @@ MIN_RANGE = 3
 Pixels = NDArray[np.float32]
 
 
-def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
-    """Return the colours of a picture, [H, W, C] in [0, 1].
+def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
+    """Return the colours of a reduced picture, [H, W, C] in [0, 1], and by what it was reduced.
 
     C is 4, red, green and blue multiplied by opacity, and opacity; or 1 for 16 bits of grey. Of an
     animation the first picture is taken. Raises PictureError, which does not name the file.
@@ -43,6 +43,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
                         f"has {opened.width} x {opened.height} pixels: make it smaller, "
                         f"{max_pixels:,} are the most"
                     )
+                longest = max(opened.size)
                 opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a fraction
                 image = ImageOps.exif_transpose(opened)
                 levels = 255
@@ -69,7 +70,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
     values = values.reshape(*values.shape[:2], -1)
     if np.ptp(values, axis=(0, 1)).max() < MIN_RANGE:
         raise PictureError("shows no digit: it has one colour")
-    return values / np.float32(levels)
+    return values / np.float32(levels), longest / max(image.size)
 
 
 def _opened(file: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:

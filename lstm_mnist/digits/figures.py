@@ -13,6 +13,8 @@ SPECK, GAP = 0.25, 0.03
 TOUCHING = 0.3
 # As shares of the digit's height: a title is lower, and farther above or below it.
 LOW, APART = 0.3, 0.2
+# Digits side by side share less of their columns, and are as high, as a share of the highest.
+OVERLAP, MIN_HEIGHT = 0.5, 0.5
 # A component around another one of at least this share of its length is a frame.
 FRAMED = 0.25
 # Thresholds that differ by a smaller share give the same figures.
@@ -70,6 +72,36 @@ def figures(ink: Pixels) -> Iterator[Figure]:
         remaining = np.where(_grown(clutter, 2), 0, remaining)
         if remaining.max() < half / 4:
             return
+
+
+def side_by_side(strokes: Pixels) -> list[Pixels]:
+    """Return the figures that strokes [H, W] show beside each other, from left to right."""
+    labels, _ = scipy.ndimage.label(strokes >= 0.5, np.ones((3, 3)))
+    parts = [
+        (columns, [label])
+        for label, (_, columns) in enumerate(scipy.ndimage.find_objects(labels), 1)
+    ]
+    merged: list[tuple[slice, list[int]]] = []
+    for columns, numbers in sorted(parts, key=lambda each: each[0].start):
+        if merged and _shared(columns, merged[-1][0]) > OVERLAP:
+            last, others = merged.pop()
+            columns = slice(last.start, max(last.stop, columns.stop))
+            numbers = [*others, *numbers]
+        merged.append((columns, numbers))
+    masks = [np.isin(labels, numbers) for _, numbers in merged]
+    heights = [mask[box(mask)].shape[0] for mask in masks]
+    return [
+        # With the paler pixels around them, but not those of their neighbours.
+        np.where(_grown(mask, 2) & (mask | (labels == 0)), strokes, 0)
+        for mask, height in zip(masks, heights, strict=True)
+        if height >= MIN_HEIGHT * max(heights)
+    ]
+
+
+def _shared(one: slice, other: slice) -> float:
+    """Return the share of the narrower of two ranges that lies in both."""
+    common = min(one.stop, other.stop) - max(one.start, other.start)
+    return common / min(one.stop - one.start, other.stop - other.start)
 
 
 def _otsu(values: Pixels) -> float:
