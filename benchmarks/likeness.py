@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import drawn
+from benchmarks.drawn import others, shapes
 from lstm_mnist import data
 from lstm_mnist.digits import likeness, preprocessing
 
@@ -62,15 +62,15 @@ def _gaussians(images: Images, labels: NDArray[np.integer]) -> list[NDArray[np.f
 def _network(images: Images, labels: NDArray[np.integer]) -> tuple[Images, Images]:
     """Train a layer of hidden units to tell other things from digits."""
     random = np.random.default_rng(SEED)
-    digits = drawn.Digits(images, labels.astype(np.int64))
+    digits = shapes.Digits(images, labels.astype(np.int64))
     makers: list[tuple[int, Callable[[], NDArray[np.float64]]]] = [
-        (0, lambda: drawn.printed(str(random.integers(10)), 60, random)),
-        (0, lambda: drawn.stroked(int(random.integers(10)), 60, random.uniform(2, 9), random)),
-        (1, lambda: drawn.printed(str(random.choice(list(drawn.LETTERS))), 60, random)),
-        (1, lambda: drawn.printed(str(random.choice(list(drawn.LETTERS))), 60, random)),
-        (1, lambda: drawn.scribbled(random, 70)),
-        (1, lambda: drawn.paired(digits, random)),
-        (1, lambda: drawn.drawn_thing(random, 70)),
+        (0, lambda: shapes.printed(str(random.integers(10)), 60, random)),
+        (0, lambda: shapes.stroked(int(random.integers(10)), 60, random.uniform(2, 9), random)),
+        (1, lambda: shapes.printed(str(random.choice(list(others.LETTERS))), 60, random)),
+        (1, lambda: shapes.printed(str(random.choice(list(others.LETTERS))), 60, random)),
+        (1, lambda: others.scribbled(random, 70)),
+        (1, lambda: others.paired(digits, random)[0]),
+        (1, lambda: others.drawn_thing(random, 70)),
     ]
     shown, odd = [images], [np.zeros(len(images))]
     for label, make in makers:

@@ -1,5 +1,6 @@
 """Name the digits in a user's pictures."""
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 _JSON = flags.DEFINE_bool(
     "json", False, "Print a JSON list of objects with path, digit, probabilities and doubt instead."
 )
+_MANY = flags.DEFINE_bool(
+    "many", False, "Read the digits that stand side by side in each picture, one by one."
+)
 _SHOW = paths.define(
     "show",
     None,
-    "New or empty folder for what the network sees of each picture: 28x28 pixels.",
+    "New or empty folder for what the network sees of each picture: 28x28 pixels. With --many: for "
+    "the pictures with a box around each digit.",
     OutputError,
 )
 flags.adopt_module_key_flags(model)
@@ -30,10 +35,11 @@ flags.declare_key_flag(common.DEVICE.name)
 flags.declare_key_flag(common.HELP.name)
 
 
-class _Picture(NamedTuple):
-    number: int  # from 1, among the arguments
+class _Digit(NamedTuple):
+    number: int  # of its picture, from 1, among the arguments
     path: str
     image: "Pixels"
+    box: list[int]  # left, top, right, bottom
     doubt: str | None  # see likeness.doubt
 
 
@@ -44,67 +50,73 @@ def main(arguments: Sequence[str]) -> int:
     model.path()
     if _SHOW.value:
         files.check_folder(Path(_SHOW.value), flag=_SHOW.name)
-    pictures = _read(arguments)
+    digits = _read(arguments)
     if _SHOW.value:
-        _write(Path(_SHOW.value), pictures, total=len(arguments))
-    predictions = _predict(pictures) if pictures else []
+        _write(Path(_SHOW.value), digits, total=len(arguments))
+    predictions = _predict(digits) if digits else []
     if _JSON.value:
-        print(json.dumps(list(map(_as_dict, pictures, predictions)), indent=2))
-    elif pictures:
-        print("\n".join([_HEADING, *map(_row, pictures, predictions)]))
+        print(json.dumps(list(map(_as_dict, digits, predictions)), indent=2))
+    elif digits:
+        print("\n".join([_heading(), *map(_row, digits, predictions)]))
+    pictures = {digit.number for digit in digits}
     return 0 if len(pictures) == len(arguments) else PictureError.exit_code
 
 
-def _read(paths: Sequence[str]) -> list[_Picture]:
+def _read(paths: Sequence[str]) -> list[_Digit]:
     """Read the pictures that can be read, and print a line for each that cannot."""
     from lstm_mnist.digits import likeness, preprocessing
 
-    pictures = []
+    digits = []
     for number, path in enumerate(paths, 1):
         try:
-            image = preprocessing.read(Path(path))
-            pictures.append(_Picture(number, path, image, likeness.doubt(image)))
+            found = preprocessing.digits(Path(path), many=_MANY.value)
         except PictureError as error:
             print(f"lstm_mnist: {path} {error}", file=sys.stderr)
-    return pictures
+            continue
+        for image, box in found:
+            digits.append(_Digit(number, path, image, box.tolist(), likeness.doubt(image)))
+    return digits
 
 
-def _write(folder: Path, pictures: Sequence[_Picture], total: int) -> None:
+def _write(folder: Path, digits: Sequence[_Digit], total: int) -> None:
     """Write what the network sees; the numbers tell pictures of the same name apart."""
     from lstm_mnist.digits import preprocessing
 
     files.create_folder(folder, flag=_SHOW.name)
-    for picture in pictures:
-        name = f"{picture.number:0{len(str(total))}}-{Path(picture.path).stem}.png"
-        preprocessing.write(folder / name, picture.image)
+    for (number, path), found in itertools.groupby(digits, lambda each: (each.number, each.path)):
+        file = folder / f"{number:0{len(str(total))}}-{Path(path).stem}.png"
+        if _MANY.value:
+            preprocessing.write_boxes(file, Path(path), [digit.box for digit in found])
+        else:
+            preprocessing.write(file, next(found).image)
 
 
-def _predict(pictures: Sequence[_Picture]) -> "list[Probabilities]":
+def _predict(digits: Sequence[_Digit]) -> "list[Probabilities]":
     runtime.start(common.DEVICE.value, "keras")
     import numpy as np
 
     from lstm_mnist import training
 
-    images = np.stack([picture.image for picture in pictures])
+    images = np.stack([digit.image for digit in digits])
     return list(training.probabilities(training.predict(model.load(), images)))
 
 
-def _as_dict(picture: _Picture, probabilities: "Probabilities") -> dict[str, object]:
+def _as_dict(digit: _Digit, probabilities: "Probabilities") -> dict[str, object]:
     return {
-        "path": picture.path,
+        "path": digit.path,
         "digit": int(probabilities.argmax()),
         "probabilities": probabilities.tolist(),
-        "doubt": picture.doubt,
-    }
+        "doubt": digit.doubt,
+    } | ({"box": digit.box} if _MANY.value else {})
 
 
-_HEADING = (
-    "digit "
-    + "".join(f"{f'% of {digit}':>8}" for digit in range(10))
-    + "  doubt            picture"
-)
+def _heading() -> str:
+    percent = "".join(f"{f'% of {digit}':>8}" for digit in range(10))
+    box = f"{'box':21}" if _MANY.value else ""
+    return f"digit {percent}  {'doubt':15}  {box}picture"
 
 
-def _row(picture: _Picture, probabilities: "Probabilities") -> str:
+def _row(digit: _Digit, probabilities: "Probabilities") -> str:
     percent = "".join(f"{100 * probability:8.2f}" for probability in probabilities)
-    return f"{probabilities.argmax():5} {percent}  {picture.doubt or '-':15}  {picture.path}"
+    box = f"{' '.join(map(str, digit.box)):21}" if _MANY.value else ""
+    return f"{probabilities.argmax():5} {percent}  {digit.doubt or '-':15}  {box}{digit.path}"

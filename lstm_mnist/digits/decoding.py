@@ -15,6 +15,8 @@ from lstm_mnist.system.errors import PictureError
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # Those that Pillow reads where it was built with them, or has a plug-in.
 MORE_FORMATS = ("AVIF", "HEIF")
+# What a HEIC file says of itself; AVIF and videos begin in the same way.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Pixels of a side. Larger pictures are reduced.
 MAX_SIDE = 400
 # Levels of 8 or 16 bits. A picture of a smaller range has one colour.
@@ -23,8 +25,8 @@ MIN_RANGE = 3
 Pixels = NDArray[np.float32]
 
 
-def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
-    """Return the colours of a picture, [H, W, C] in [0, 1].
+def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
+    """Return the colours of a reduced picture, [H, W, C] in [0, 1], and by what it was reduced.
 
     C is 4, red, green and blue multiplied by opacity, and opacity; or 1 for 16 bits of grey. Of an
     animation the first picture is taken. Raises PictureError, which does not name the file.
@@ -41,6 +43,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
                         f"has {opened.width} x {opened.height} pixels: make it smaller, "
                         f"{max_pixels:,} are the most"
                     )
+                longest = max(opened.size)
                 opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a fraction
                 image = ImageOps.exif_transpose(opened)
                 levels = 255
@@ -67,7 +70,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> Pixels:
     values = values.reshape(*values.shape[:2], -1)
     if np.ptp(values, axis=(0, 1)).max() < MIN_RANGE:
         raise PictureError("shows no digit: it has one colour")
-    return values / np.float32(levels)
+    return values / np.float32(levels), longest / max(image.size)
 
 
 def _opened(file: Path | IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -91,6 +94,6 @@ def _unknown(file: Path | IO[bytes]) -> str:
     else:
         file.seek(0)
         start = file.read(12)
-    if start[4:8] == b"ftyp":
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
         return "is a HEIC picture: save it as JPEG, or `pip install pillow-heif`"
     return "is not a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM picture"

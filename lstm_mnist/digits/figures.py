@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 SPECK, GAP = 0.25, 0.03
 # What touches the border counts as so much smaller.
 TOUCHING = 0.3
+# As shares of the digit's height: a title is lower, and farther above or below it.
+LOW, APART = 0.3, 0.2
+# Digits side by side share less of their columns, and are as high, as a share of the highest.
+OVERLAP, MIN_HEIGHT = 0.5, 0.5
 # A component around another one of at least this share of its length is a frame.
 FRAMED = 0.25
 # Thresholds that differ by a smaller share give the same figures.
 SAME = 0.15
-# The share of its box that a rectangle fills.
-RECTANGLE = 0.93
+# The share of its box that a rectangle fills, and one from which something stands out; and what
+# that fills of the rest.
+RECTANGLE, TRIMMED, SPARSE = 0.93, 0.995, 0.1
 # What a reading costs, where 1 is the unlikeness of an image of MNIST: what touches the border is
 # cleared away; thin lines are; the figure is the hole of another one; it touches the border.
 CLEARED, OPENED, COUNTER, CUT = 0.3, 0.3, 1.0, 0.3
@@ -67,6 +72,36 @@ def figures(ink: Pixels) -> Iterator[Figure]:
         remaining = np.where(_grown(clutter, 2), 0, remaining)
         if remaining.max() < half / 4:
             return
+
+
+def side_by_side(strokes: Pixels) -> list[Pixels]:
+    """Return the figures that strokes [H, W] show beside each other, from left to right."""
+    labels, _ = scipy.ndimage.label(strokes >= 0.5, np.ones((3, 3)))
+    parts = [
+        (columns, [label])
+        for label, (_, columns) in enumerate(scipy.ndimage.find_objects(labels), 1)
+    ]
+    merged: list[tuple[slice, list[int]]] = []
+    for columns, numbers in sorted(parts, key=lambda each: each[0].start):
+        if merged and _shared(columns, merged[-1][0]) > OVERLAP:
+            last, others = merged.pop()
+            columns = slice(last.start, max(last.stop, columns.stop))
+            numbers = [*others, *numbers]
+        merged.append((columns, numbers))
+    masks = [np.isin(labels, numbers) for _, numbers in merged]
+    heights = [mask[box(mask)].shape[0] for mask in masks]
+    return [
+        # With the paler pixels around them, but not those of their neighbours.
+        np.where(_grown(mask, 2) & (mask | (labels == 0)), strokes, 0)
+        for mask, height in zip(masks, heights, strict=True)
+        if height >= MIN_HEIGHT * max(heights)
+    ]
+
+
+def _shared(one: slice, other: slice) -> float:
+    """Return the share of the narrower of two ranges that lies in both."""
+    common = min(one.stop, other.stop) - max(one.start, other.start)
+    return common / min(one.stop - one.start, other.stop - other.start)
 
 
 def _otsu(values: Pixels) -> float:
@@ -142,10 +177,11 @@ def _parts(mask: Mask) -> _Parts:
     )
     main = int((np.sqrt(heights * widths) * np.where(touching, TOUCHING, 1)).argmax())
     panel = _panel(labels, boxes, int(lengths.argmax()))
+    kept = np.ones(len(boxes), bool)
     while (inner := _inside(labels, boxes, lengths, main)) is not None:
-        main = inner
-    kept = (lengths >= SPECK * lengths[main]) & (touching <= touching[main])
-    kept &= ~_around(boxes, boxes[main])
+        kept, main = _within(boxes, boxes[main]), inner
+    kept &= (lengths >= SPECK * lengths[main]) & (touching <= touching[main])
+    kept &= ~_around(boxes, boxes[main]) & ~_titles(boxes, boxes[main])
     return _Parts(
         np.isin(labels, 1 + np.flatnonzero(kept)),
         np.isin(labels, 1 + np.flatnonzero(touching)),
@@ -166,9 +202,22 @@ def _around(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
     return np.asarray((boxes * SIGNS < place * SIGNS).all(axis=1))
 
 
+def _within(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
+    """Return which boxes lie within a box."""
+    return np.asarray((boxes * SIGNS > place * SIGNS).all(axis=1))
+
+
+def _titles(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
+    """Return which boxes are low, and stand apart above or below a box."""
+    height = place[1] - place[0]
+    apart = np.maximum(place[0] - boxes[:, 1], boxes[:, 0] - place[1])
+    low = boxes[:, 1] - boxes[:, 0] < LOW * height
+    return np.asarray(low & (apart > APART * height))
+
+
 def _inside(labels: Labels, boxes: Boxes, lengths: NDArray[np.int_], main: int) -> int | None:
     """Return the largest component within a hole of a component, which may be a frame."""
-    inner = (boxes * SIGNS > boxes[main] * SIGNS).all(axis=1) & (lengths >= FRAMED * lengths[main])
+    inner = _within(boxes, boxes[main]) & (lengths >= FRAMED * lengths[main])
     if not inner.any():
         return None
     largest = int(np.where(inner, lengths, 0).argmax())
@@ -179,14 +228,34 @@ def _inside(labels: Labels, boxes: Boxes, lengths: NDArray[np.int_], main: int) 
 def _panel(labels: Labels, boxes: Boxes, largest: int) -> Panel | None:
     """Return the inside of a component that is a rectangle: a frame, or a ground of its own."""
     top, bottom, left, right = (int(edge) for edge in boxes[largest])
-    sides = bottom - top, right - left
+    filled = _filled(labels[top:bottom, left:right] == largest + 1)
+    rows, columns = _trimmed(filled) or (slice(0, bottom - top), slice(0, right - left))
+    rectangle = filled[rows, columns]
+    if rectangle.mean() < RECTANGLE:
+        return None
+    sides = rectangle.shape
     if min(sides) < max(16, max(sides) / 2) or sides == labels.shape:
         return None
-    filled = _filled(labels[top:bottom, left:right] == largest + 1)
-    if filled.mean() < RECTANGLE:
-        return None
     inset = max(1, round(0.02 * max(sides)))
-    return top + inset, bottom - inset, left + inset, right - inset
+    return (
+        top + rows.start + inset,
+        top + rows.stop - inset,
+        left + columns.start + inset,
+        left + columns.stop - inset,
+    )
+
+
+def _trimmed(filled: Mask) -> tuple[slice, slice] | None:
+    """Return the rectangle from which little stands out, as a plot's ticks and their labels."""
+    rows, columns = (np.flatnonzero(filled.mean(axis=axis) > 0.5) for axis in (1, 0))
+    if not (rows.size and columns.size):
+        return None
+    place = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inner = filled[place]
+    outside = filled.size - inner.size
+    if inner.mean() < TRIMMED or filled.sum() - inner.sum() > SPARSE * outside:
+        return None
+    return place
 
 
 def _opened(mask: Mask) -> Mask | None:

@@ -9,31 +9,34 @@ Nothing says where in a picture the digit is, or whether it is darker than its g
 is read in several ways, and the image that is most like MNIST's is taken:
 
 1. `_grey` reduces its colours to the axis along which they differ most.
-2. `_inks` tells strokes from their ground: dark or light ones, on an even or an uneven ground.
-3. `figures.figures` drops what is not the digit: specks, frames, what touches the border.
+2. `_inks` tells strokes from their ground: dark or light ones, on an even or an uneven ground,
+   with or without a grid.
+3. `figures.figures` drops what is not the digit: specks, frames, titles, what touches the border.
 4. `normalise` gives what is left MNIST's size and place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 import scipy.ndimage
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from lstm_mnist.digits import decoding, figures, likeness
+from lstm_mnist.digits import decoding, figures, grids, likeness
 from lstm_mnist.digits.decoding import Pixels
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import PictureError
 
 SIZE, BOX = 28, 20
+BOX_COLOUR = (220, 40, 40)
 MAX_PIXELS = 2**24
 # Pixels in the box: thinner strokes are thickened.
 MIN_STROKE_WIDTH = 1.5
 # What a reading costs, where 1 is the unlikeness of an image of MNIST: strokes as light as the
-# border; a part of the picture; half the contrast of the strongest reading.
-INVERTED, IN_PANEL, FAINT = 0.6, 0.1, 0.3
+# border; a part of the picture; half the contrast of the strongest reading; a grid as strokes.
+INVERTED, IN_PANEL, FAINT, GRID = 0.6, 0.1, 0.3, 0.6
 # And less ink than nearly all images of MNIST have, where full pixels have 1.
 MIN_INK, EMPTY = 25.0, 1.0
 # Hardly any image is less unlike MNIST.
@@ -44,10 +47,17 @@ MIN_GROUND = 0.3
 SAME_GROUND = 0.1
 
 
+class Digit(NamedTuple):
+    """What may be a digit of a picture."""
+
+    image: Pixels  # [28, 28] in [0, 1]
+    box: NDArray[np.int_]  # [4]: left, top, right, bottom, in pixels of the picture
+
+
 class _Reading(NamedTuple):
     """One way to read a picture."""
 
-    image: Pixels  # [28, 28]
+    digits: list[Digit]
     contrast: float
     cost: float  # but for faintness
 
@@ -57,13 +67,23 @@ def read(file: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Pixels:
 
     Of an animation the first picture is taken. Raises PictureError, which does not name the file.
     """
-    readings = list(_readings(decoding.decode(file, max_pixels)))
+    return digits(file, max_pixels)[0].image
+
+
+def digits(
+    file: Path | IO[bytes], max_pixels: int = MAX_PIXELS, *, many: bool = False
+) -> list[Digit]:
+    """Return the digits of a picture file: all its strokes as one, or `many` side by side.
+
+    See `read`.
+    """
+    colours, scale = decoding.decode(file, max_pixels)
+    readings = list(_readings(colours, many))
     if not readings:
         raise PictureError("shows no digit: it has one colour")
     strongest = max(reading.contrast for reading in readings)
-    return min(
-        readings, key=lambda each: each.cost + FAINT * np.log2(strongest / each.contrast)
-    ).image
+    best = min(readings, key=lambda each: each.cost + FAINT * np.log2(strongest / each.contrast))
+    return [Digit(image, (scale * box).round().astype(int)) for image, box in best.digits]
 
 
 def write(path: Path, image: Pixels) -> None:
@@ -72,7 +92,21 @@ def write(path: Path, image: Pixels) -> None:
         Image.fromarray((255 * image).round().astype("uint8")).save(temporary)
 
 
-def _readings(colours: Pixels, *, outermost: bool = True) -> Iterator[_Reading]:
+def write_boxes(path: Path, picture: Path, boxes: Iterable[list[int]]) -> None:
+    """Write a reduced picture with boxes around its digits. Raises OutputError, PictureError."""
+    colours, scale = decoding.decode(picture, MAX_PIXELS)
+    *shades, opacity = np.moveaxis(colours, -1, 0)
+    # On white paper; 16 bits of grey may use little of their range.
+    paper = [shade + 1 - opacity for shade in shades] or [opacity / opacity.max()] * 3
+    image = Image.fromarray((255 * np.stack(paper, axis=-1)).round().astype(np.uint8))
+    brush = ImageDraw.Draw(image)
+    for box in boxes:
+        brush.rectangle([edge / scale for edge in box], outline=BOX_COLOUR, width=2)
+    with files.replacing(path) as temporary:
+        image.save(temporary, "PNG")
+
+
+def _readings(colours: Pixels, many: bool, *, outermost: bool = True) -> Iterator[_Reading]:
     """Yield the ways to read colours [H, W, C], and the rectangles within them."""
     panels, best = set(), np.inf
     for ink, against in sorted(_inks(_grey(colours)), key=lambda each: each[1]):
@@ -81,15 +115,24 @@ def _readings(colours: Pixels, *, outermost: bool = True) -> Iterator[_Reading]:
         for figure in figures.figures(ink):
             if figure.panel:
                 panels.add(figure.panel)
-            image = normalise(figure.strokes)
-            cost = against + figure.cost + likeness.unlikeness(image)
-            cost += EMPTY * bool(image.sum() < MIN_INK)
+            parts = figures.side_by_side(figure.strokes) if many else [figure.strokes]
+            digits = [Digit(normalise(part), _box(part)) for part in parts]
+            cost = against + figure.cost
+            cost += float(np.mean([likeness.unlikeness(image) for image, _ in digits]))
+            cost += EMPTY * any(image.sum() < MIN_INK for image, _ in digits)
             best = min(best, cost)
-            yield _Reading(image, figure.contrast, cost)
+            yield _Reading(digits, figure.contrast, cost)
     if outermost:
         for top, bottom, left, right in panels:
-            for reading in _readings(colours[top:bottom, left:right], outermost=False):
-                yield reading._replace(cost=reading.cost + IN_PANEL)
+            for inner in _readings(colours[top:bottom, left:right], many, outermost=False):
+                corner = (left, top, left, top)
+                digits = [Digit(image, box + corner) for image, box in inner.digits]
+                yield _Reading(digits, inner.contrast, inner.cost + IN_PANEL)
+
+
+def _box(strokes: Pixels) -> NDArray[np.int_]:
+    rows, columns = figures.box(strokes >= 0.5)
+    return np.array([columns.start, rows.start, columns.stop, rows.stop])
 
 
 def _grey(colours: Pixels) -> Pixels:
@@ -104,6 +147,15 @@ def _grey(colours: Pixels) -> Pixels:
 
 def _inks(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
     """Yield how far each pixel [H, W] is from a ground, and what such a reading costs."""
+    without = grids.without(grey)
+    if without is not None:
+        yield from _inks_on_grounds(without)
+    for ink, cost in _inks_on_grounds(grey):
+        yield ink, cost + GRID * (without is not None)
+
+
+def _inks_on_grounds(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
+    """Yield the same for a picture whose grid, if any, belongs to it."""
     low, high = grey.min(), grey.max()
     border = float(np.median(figures.border(grey)))
     for value, edge in ((grey, border), (low + high - grey, low + high - border)):

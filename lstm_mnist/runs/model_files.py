@@ -19,7 +19,7 @@ from lstm_mnist.system.errors import DataError
 # With smaller weights every output is finite, whatever the picture: sums of some hundred of them.
 MAX_WEIGHT = 1e30
 CONFIG = "config.json"
-# Keys of layers and initializers that Keras 3.8 lacks. Unset, they mean what it does without them.
+# Keys of layers and initializers that Keras 3.4 lacks. Unset, they mean what it does without them.
 LATER_KEYS = {"input_axes", "output_axes", "quantization_config", "ragged", "optional"}
 SHIPPED = Path(__file__).parents[1] / "model" / "stable.keras"
 
@@ -43,6 +43,8 @@ def _leave_out_later_keys(path: Path) -> None:
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
+    if settings.get("module") == "keras.src.ops.numpy":
+        del settings["config"]["name"]  # the operation's node has it too
     return {name: value for name, value in settings.items() if name not in LATER_KEYS or value}
 
 
