@@ -13,8 +13,10 @@ from lstm_mnist.recurrence import library
 DATA_DIR = "tensorflow_datasets"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what computes by the compiled kernel, by its mark or `kernel`, where there is none."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Begin with what needs no dataset, and skip what needs the compiled kernel where it lacks."""
+    # While one process of the tests prepares MNIST, the others have something to do.
+    items.sort(key=lambda item: "preparation" in item.fixturenames)
     if library.best() is not None:
         return
     skip = pytest.mark.skip(reason="the compiled kernel is not built")
