@@ -135,7 +135,7 @@ SABOTAGES: dict[str, Callable[[], object]] = {
     "one training label in fifty wrong": lambda: dataset("train", one_in_fifty_wrong),
     "training images shifted by one pixel": lambda: dataset("train", shifted),
     "test images shifted by one pixel": lambda: dataset("test", shifted),
-    "half the last batch dropped": lambda: orders(half_the_last_batch),
+    "half the last batch replaced by the other half": lambda: orders(half_the_last_batch),
     "first half of each epoch fed twice": lambda: orders(half_the_data),
     "dropout of 0.05": dropout,
     "hard sigmoid gates": lambda: recipe(
@@ -143,6 +143,6 @@ SABOTAGES: dict[str, Callable[[], object]] = {
     ),
     "the forget gate's bias lost": lambda: no_bias(1),
     "90 units": lambda: recipe(networks, "_recurrent_layer", units=90),
-    "evaluation in float16": float16,
+    "logits rounded to float16": float16,
     "every image counted as right": all_right,
 }

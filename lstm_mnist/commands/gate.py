@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         if path := os.environ.get(SUMMARY):
             _append(Path(path), found.markdown())
         if _JSON.value:
-            print(json.dumps(found.as_dict(), indent=1), flush=True)
+            print(json.dumps(found.as_dict(), indent=1, allow_nan=False), flush=True)
         else:
             _tell(f"{found.sentence}. {found.seconds:.0f} s.")
             _tell(*(_notes(found)))
@@ -171,9 +171,9 @@ def _judged(
     kernel = layers.choose(common.KERNEL.value)
     known.check(calibration.on(library.arithmetic(kernel), device))
     _tell(f"{outcome.calibrated(known)}.")
-    here = golden.compute(_configs(known.config, known.config.seed, 1)[0], dataset)
+    (first,) = _configs(known.config, known.config.seed, 1)
     found = outcome.Outcome(
-        calibration=known, plan=plan, golden=golden.difference(here, known.golden)
+        calibration=known, plan=plan, golden=golden.compare(first, dataset, known.golden)
     )
     _tell(f"First steps: {found.golden or 'equal to the last bit'}.")
     if _QUICK.value:

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         _write(Path(_SHOW.value), digits, total=len(arguments))
     predictions = _predict(digits) if digits else []
     if _JSON.value:
-        print(json.dumps(list(map(_as_dict, digits, predictions)), indent=2))
+        print(json.dumps(list(map(_as_dict, digits, predictions)), indent=2, allow_nan=False))
     elif digits:
         print("\n".join([_heading(), *map(_row, digits, predictions)]))
     pictures = {digit.number for digit in digits}

@@ -101,6 +101,8 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError(f"it has {len(group)} runs, and {MIN_RUNS} are the least")
     if len({(run.device["kind"], *run.versions.items()) for run in group}) > 1:
         raise ValueError("its runs were made on devices or by versions that differ")
+    if any(run.git != group[0].git for run in group):
+        raise ValueError("its runs were made by commits of this program that differ")
     calibration = Calibration(name, tuple(group), golden)
     if not calibration.baseline.sd:
         raise ValueError("its runs do not differ")

@@ -12,6 +12,7 @@ from lstm_mnist import data, networks, training
 from lstm_mnist.config import Config
 from lstm_mnist.results import Observer
 from lstm_mnist.studies.calibration import Golden
+from lstm_mnist.system.errors import DivergedError
 
 STEPS, EPOCHS = 6, 2  # steps of an epoch
 
@@ -53,8 +54,20 @@ def digest(arrays: Iterable[Any]) -> str:
     return sha256.hexdigest()
 
 
-def difference(ours: Golden, theirs: Golden) -> str | None:
-    """Return where golden values first differ, None if they are equal to the last bit."""
+def compare(
+    config: Config,
+    dataset: data.Dataset,
+    known: Golden,
+    build: Callable[[Config], keras.Model] = networks.build,
+) -> str | None:
+    """Return where what `compute` computes first differs, None if it is equal to the last bit."""
+    try:
+        return _difference(compute(config, dataset, build), known)
+    except DivergedError as error:
+        return str(error)
+
+
+def _difference(ours: Golden, theirs: Golden) -> str | None:
     pairs = zip(ours.losses, theirs.losses, strict=False)
     for step, (one, other) in enumerate(pairs, 1):
         if one != other:

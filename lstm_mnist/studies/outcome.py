@@ -94,8 +94,8 @@ class Outcome:
         last, drop = self.standings[-1], f"{self.plan.drop:g}"
         verdict = {
             PASSED: f"PASSED: the test accuracy has not dropped by {drop} points or more",
-            IMPROVED: f"PASSED, and IMPROVED: the test accuracy has risen by {drop} points or more",
-            REGRESSION: f"REGRESSION: the test accuracy has dropped by {drop} points or more",
+            IMPROVED: "PASSED, and IMPROVED: the test accuracy has risen",
+            REGRESSION: "REGRESSION: the test accuracy has dropped",
             UNDECIDED: f"UNDECIDED, which fails: a drop of the test accuracy by {drop} points is "
             "neither shown nor refuted",
         }[self.state]

@@ -161,14 +161,20 @@ def decide(found: Evidence, stops: Bounds, count: Any, max_runs: int) -> NDArray
 
 
 def check(baseline: Baseline, plan: Plan) -> None:
-    """Raise UsageError where `max_runs` of an unchanged program do not refute a drop on average."""
+    """Raise UsageError where too many gates of an unchanged program would end undecided.
+
+    After `max_runs` their mean has a normal distribution about the calibration's. All but the share
+    `false_alarm` of them lie above -z errors, and there the likelihood ratio of the drop has to
+    refute it: drop^2 / 2 - z error drop >= -ln(1 - power) error^2.
+    """
     error = baseline.sd * math.sqrt(1 / plan.max_runs + 1 / baseline.size)
-    smallest = error * math.sqrt(-2 * math.log(1 - plan.power))
+    z = float(stats.norm.isf(plan.false_alarm))
+    smallest = error * (z + math.sqrt(z**2 - 2 * math.log(1 - plan.power)))
     if plan.drop < smallest:
         raise UsageError(
-            f"--drop={plan.drop:g}: the calibration's runs have a standard deviation of "
-            f"{baseline.sd:.3f} points, so that {plan.max_runs} runs tell of drops of "
-            f"{smallest:.2g} or more: take a larger --drop, or more --max_runs"
+            f"--drop={plan.drop:g}: the calibration's {baseline.size} runs have a standard "
+            f"deviation of {baseline.sd:.3f} points, so that {plan.max_runs} runs decide about "
+            f"drops of {smallest:.2g} or more: take a larger --drop, or more --max_runs"
         )
 
 

@@ -1,5 +1,6 @@
 """The test for a drop: its evidence against SciPy's densities, its stops, its error rates."""
 
+import contextlib
 import json
 import math
 
@@ -84,8 +85,8 @@ def test_how_many_runs_may_follow() -> None:
 
 def test_drop_that_cannot_be_told() -> None:
     sequential.check(BASELINE, PLAN)
-    with pytest.raises(UsageError, match=r"tell of drops of 0\.\d+ or more"):
-        sequential.check(BASELINE, Plan(drop=0.05))
+    with pytest.raises(UsageError, match=r"decide about drops of 0\.17 or more"):
+        sequential.check(BASELINE, Plan(drop=0.16))
     with pytest.raises(UsageError, match=r"standard deviation of 11\.000"):
         sequential.check(BASELINE._replace(sd=11.0), PLAN)
 
@@ -99,6 +100,20 @@ def test_errors_are_no_more_than_asked_for(count: int) -> None:
     assert unchanged.rates[REGRESSION] + unchanged.rates[UNDECIDED] <= plan.false_alarm
     dropped = sequential.simulate(baseline, plan, -plan.drop, gates=20_000)
     assert dropped.rates[REGRESSION] + dropped.rates[UNDECIDED] >= plan.power
+
+
+@pytest.mark.parametrize("max_runs", [4, 31])
+def test_hardly_any_unchanged_program_ends_undecided(max_runs: int) -> None:
+    """Not by the smallest drop that `check` lets pass."""
+    drop = 0.01
+    while True:
+        plan = Plan(false_alarm=0.01, drop=drop, max_runs=max_runs)
+        with contextlib.suppress(UsageError):
+            sequential.check(BASELINE, plan)
+            break
+        drop += 0.005
+    rates = sequential.simulate(BASELINE, plan, 0.0, gates=20_000).rates
+    assert rates[REGRESSION] + rates[UNDECIDED] <= 1.5 * plan.false_alarm
 
 
 def test_simulated_gates_end_as_single_ones() -> None:
