@@ -181,12 +181,14 @@ def _uncollected() -> Iterator[None]:
     Of the 450,000 objects of TensorFlow's modules hardly any is ever garbage, and looking for it
     took more than a third of the time of a process that only starts and ends.
     """
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if enabled:
+            gc.enable()
 
 
 def _cpu_name() -> str:
