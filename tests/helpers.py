@@ -13,6 +13,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from lstm_mnist import data
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +67,7 @@ def prepare(folder: Path) -> Preparation:
         wait_for(killed, lambda: list(folder.glob(".mnist-unpacked-*/mnist/*/*tfrecord*")))
     after_kill = sorted(path.name for path in folder.iterdir() if path.is_dir())
     # What a process leaves that is killed while it writes the decoded copy.
-    (folder / f".{'0' * 32}-mnist-decoded.npz").write_bytes(b"half of it")
+    (folder / f".{'0' * 32}-{data.DECODED}").write_bytes(b"half of it")
     with _preparing(folder) as one, _preparing(folder) as other:
         outputs = [process.communicate() for process in (one, other)]
     ends = [(each.returncode, *output) for each, output in zip((one, other), outputs, strict=True)]

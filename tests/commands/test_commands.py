@@ -113,7 +113,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "--batch_size=5000",
         "--learning_rate=0.1",
         "--kernel=keras",
-        "--epochs=1",
+        "--epochs=2",
     )
     assert finished.returncode == 0, finished.stderr
     (folder,) = (tmp_path / "runs").iterdir()
@@ -131,7 +131,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "context": 9,
         "blanks": 2,
         "units": 4,
-        "epochs": 1,
+        "epochs": 2,
         "batch_size": 5000,
         "learning_rate": 0.1,
         "schedule": "constant",
@@ -140,8 +140,8 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "kernel": "keras",
         "seed": 0,
     }
-    assert [row["epoch"] for row in history] == ["1"]
-    assert result["final"]["epoch"] == 1
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert result["final"]["epoch"] == 2
     # A model with our hard sigmoid is read back without executing code from the file.
     model = keras.saving.load_model(folder / "final.keras", safe_mode=True)
     layers = 4 * (28 * 4 + 4 * 4 + 4) + 4 * (4 * 4 + 4 * 4 + 4)
@@ -216,20 +216,23 @@ def test_verify(command: Command) -> None:
     finished = command("verify")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert finished.stderr == ""
-    _, *rows, verdict = finished.stdout.splitlines()
+    header, *rows, verdict = finished.stdout.splitlines()
+    assert header.split() == ["quantity", "ours", "recorded", "difference", "bound"]
     assert len(rows) == 89
     assert all(row.endswith("  ok") for row in rows)
     assert verdict == "All within bounds."
 
 
 @pytest.mark.slow
-def test_verify_for_programs(command: Command) -> None:
-    finished = command("verify", "--json")
-    assert (finished.returncode, finished.stderr) == (0, "")
+@pytest.mark.parametrize("failed", [[], ["losses of the first 10 steps"]])
+def test_verify_for_programs(command: Command, altered: Path, failed: list[str]) -> None:
+    finished = command("verify", "--json", *([f"--trace={altered}"] if failed else []))
+    assert (finished.returncode, finished.stderr) == (bool(failed), "")
     told = json.loads(finished.stdout)
-    assert (told["seed"], told["passed"]) == (7, True)
+    assert (told["seed"], told["passed"]) == ((3, False) if failed else (7, True))
     assert told["kernel"] in config.KERNELS
-    assert len(told["checks"]) == 89
+    assert len(told["checks"]) == (78 if failed else 89)
+    assert [row["quantity"] for row in told["checks"] if not row["passed"]] == failed
     assert all(
         set(row) == {"quantity", "ours", "recorded", "difference", "bound", "passed"}
         for row in told["checks"]

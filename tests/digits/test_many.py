@@ -3,7 +3,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from helpers import Command
 from PIL import Image, ImageDraw, ImageFont
@@ -12,13 +11,11 @@ from benchmarks import pictures
 from benchmarks.drawn import shapes
 from lstm_mnist import data
 
-FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
-
 
 def in_a_row(places: dict[int, tuple[int, int]]) -> tuple[Image.Image, list[Any]]:
     """Digits of a font on a page of 900 x 600 pixels, each at a place; and their boxes."""
     page, boxes = Image.new("L", (900, 600), 255), []
-    font = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 200)
+    font = ImageFont.truetype(shapes.FONT_FOLDER / "DejaVuSans.ttf", 200)
     for digit, place in places.items():
         ink = Image.new("L", page.size)
         ImageDraw.Draw(ink).text(place, str(digit), font=font, fill=255)

@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from helpers import Command
@@ -23,7 +22,6 @@ from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import DataError, PictureError
 
 Saved = Callable[..., str]
-FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 # Pictures of a kind.
 COUNTS = [15, pytest.param(60, marks=pytest.mark.slow)]
@@ -33,7 +31,7 @@ WHITE, BLACK, CLEAR = (255, 255, 255, 255), (0, 0, 0, 255), (0, 0, 0, 0)
 def drawn(digit: int, paper: tuple[int, ...] = WHITE, ink: tuple[int, ...] = BLACK) -> Image.Image:
     """A digit of a font, small in the lower right of a wide picture."""
     image = Image.new("RGBA", (400, 300), paper)
-    font = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 120)
+    font = ImageFont.truetype(shapes.FONT_FOLDER / "DejaVuSans.ttf", 120)
     ImageDraw.Draw(image).text((280, 150), str(digit), font=font, fill=ink)
     return image
 

@@ -438,7 +438,13 @@ OUTPUTS = [
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.redirection)
 @pytest.mark.parametrize(
-    ("command", "unbuffered"), [("check run", ""), ("check run", "1"), ("compare --from=run", "")]
+    ("command", "unbuffered"),
+    [
+        ("check run", ""),
+        ("check run", "1"),
+        ("compare --from=run", ""),
+        pytest.param("compare --from=run", "1", marks=pytest.mark.slow),
+    ],
 )
 def test_output_that_cannot_be_written_changes_no_verdict(
     folder: Path, command: str, unbuffered: str, output: Output
