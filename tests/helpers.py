@@ -48,6 +48,8 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 random.seed(0)
 from lstm_mnist import data
+from lstm_mnist.system import runtime
+runtime.start("cpu", "keras")
 from lstm_mnist.order import epoch_order, epoch_orders
 print(len(data.load(sys.argv[1]).train.labels))
 """
@@ -64,7 +66,7 @@ class Preparation(NamedTuple):
 def prepare(folder: Path) -> Preparation:
     """Kill a process while it prepares MNIST in a folder, then let two prepare it at once."""
     with _preparing(folder) as killed:
-        wait_for(killed, lambda: list(folder.glob(".mnist-unpacked-*/mnist/*/*tfrecord*")))
+        wait_for(killed, lambda: list(folder.glob(".mnist-unpacked-*/mnist/*")))
     after_kill = sorted(path.name for path in folder.iterdir() if path.is_dir())
     # What a process leaves that is killed while it writes the decoded copy.
     (folder / f".{'0' * 32}-{data.DECODED}").write_bytes(b"half of it")

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
+import scipy
 
 from lstm_mnist.studies import statistics
 from lstm_mnist.studies.gate import Gate
@@ -60,7 +60,7 @@ def smallest_drop(threshold: float, accuracies: Sequence[float], runs: int) -> f
     is the lower one of the two in the middle.
     """
     failing = (runs - 1) // 2 + 1  # runs that must fail
-    rate = stats.beta.ppf(POWER, failing, runs - failing + 1)
+    rate = scipy.stats.beta.ppf(POWER, failing, runs - failing + 1)
     highest = sorted(accuracies)[math.ceil(rate * len(accuracies)) - 1]
     return max(0.0, highest - threshold)
 

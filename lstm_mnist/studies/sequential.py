@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lstm_mnist.studies.calibration import Baseline
 from lstm_mnist.studies.gate import (
@@ -99,7 +99,7 @@ def standing(values: Sequence[float], baseline: Baseline, plan: Plan) -> Standin
         count=count,
         mean=baseline.mean + float(rest.mean()),
         difference=float(rest.mean()),
-        margin=float(stats.t.ppf(0.975, baseline.size - 1)) * error,
+        margin=float(scipy.stats.t.ppf(0.975, baseline.size - 1)) * error,
         drop=float(found.drop),
         drops=float(found.drops),
         rises=float(found.rises),
@@ -168,7 +168,7 @@ def check(baseline: Baseline, plan: Plan) -> None:
     refute it: drop^2 / 2 - z error drop >= -ln(1 - power) error^2.
     """
     error = baseline.sd * math.sqrt(1 / plan.max_runs + 1 / baseline.size)
-    z = float(stats.norm.isf(plan.false_alarm))
+    z = float(scipy.stats.norm.isf(plan.false_alarm))
     smallest = error * (z + math.sqrt(z**2 - 2 * math.log(1 - plan.power)))
     if plan.drop < smallest:
         raise UsageError(

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lstm_mnist.studies import protocol
 from lstm_mnist.studies.protocol import LEVEL, MARGIN
@@ -27,7 +27,9 @@ class Measures(NamedTuple):
     """What is measured of each run of a group."""
 
     early: NDArray[np.float64]  # mean accuracy over the early epochs, percent
-    falls: stats.CensoredData  # epoch of the first fall; without one, censored at the last epoch
+    # Epoch of the first fall; without one, censored at the last epoch. A string, because SciPy
+    # imports `stats`, for most of a second, when it is first used.
+    falls: "scipy.stats.CensoredData"
     fallen: int  # runs that fall
     final: NDArray[np.float64]  # percent
 
@@ -160,7 +162,7 @@ def measures(curves: Curves) -> Measures:
     censored = [fall is None for fall in falls]
     return Measures(
         early=np.array([early(curve) for curve in curves]),
-        falls=stats.CensoredData.right_censored(times, censored),
+        falls=scipy.stats.CensoredData.right_censored(times, censored),
         fallen=len(curves) - sum(censored),
         final=np.array([curve[-1] for curve in curves]),
     )
@@ -174,7 +176,7 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
     with warnings.catch_warnings():
         # Of equal values, as of runs that diverged at once.
         warnings.simplefilter("ignore", RuntimeWarning)
-        welch = stats.ttest_ind(ours.early, theirs.early, equal_var=False)
+        welch = scipy.stats.ttest_ind(ours.early, theirs.early, equal_var=False)
     fallen, others_fallen = (rate(side.fallen, len(side.final)) for side in (ours, theirs))
     sooner, falls_p = _logrank(ours, theirs)
     finals = ours.final, theirs.final
@@ -192,7 +194,7 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
         p={
             "early mean": float(welch.pvalue),
             "first fall": falls_p,
-            "final": float(stats.mannwhitneyu(*finals).pvalue),
+            "final": float(scipy.stats.mannwhitneyu(*finals).pvalue),
         },
     )
 
@@ -205,7 +207,7 @@ def _logrank(ours: Measures, theirs: Measures) -> tuple[float, float]:
     if not ours.fallen + theirs.fallen:
         return 0.0, 1.0
     with np.errstate(invalid="ignore"):
-        result = stats.logrank(ours.falls, theirs.falls)
+        result = scipy.stats.logrank(ours.falls, theirs.falls)
     known = math.isfinite(result.statistic)
     return (float(result.statistic), float(result.pvalue)) if known else (0.0, 1.0)
 
@@ -225,7 +227,7 @@ def _bootstrap(
     values: NDArray[np.float64], others: NDArray[np.float64], resamples: int
 ) -> Interval:
     """Return the percentile interval of `share_above`, as rliable takes it."""
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         (values, others),
         share_above,
         vectorized=True,
@@ -294,7 +296,7 @@ def _wilson(count: int, total: int) -> Interval:
 
 
 def _proportion(count: int, total: int, method: str) -> Interval:
-    return _interval(stats.binomtest(count, total).proportion_ci(LEVEL, method=method))
+    return _interval(scipy.stats.binomtest(count, total).proportion_ci(LEVEL, method=method))
 
 
 def range_confidence(count: int) -> float:
@@ -312,4 +314,4 @@ def false_alarm(rate: float, runs: int) -> float:
     A single run fails it with probability `rate`. For an even number of runs the median is the
     lower one of the two in the middle.
     """
-    return float(stats.binom.sf((runs - 1) // 2, runs, rate))
+    return float(scipy.stats.binom.sf((runs - 1) // 2, runs, rate))

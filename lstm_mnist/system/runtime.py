@@ -47,7 +47,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     _set_environment(kernel)
     absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of what it then repairs
     try:
-        with quiet.held_back(), _hidden("matplotlib"), _uncollected():
+        with quiet.held_back(), _hidden("matplotlib"), uncollected():
             import keras
             import tensorflow as tf
 
@@ -175,7 +175,7 @@ def _hidden(package: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Have the garbage collector pass over what is made meanwhile, now and when the process ends.
 
     Of the 450,000 objects of TensorFlow's modules hardly any is ever garbage, and looking for it

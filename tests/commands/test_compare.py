@@ -34,7 +34,9 @@ NAMES = ("document-seed0", "document-seed1")
 def study(data_dir: Path, shared: Path) -> Trained:
     """The folder of a study of two runs; beside it the file `study.json`."""
     where = ("--study_dir=study", "--save=study.json")
-    return run_once(data_dir, shared / "study", "compare", "--runs=2", *where, *SMALL_STUDY)
+    return run_once(
+        data_dir, shared / "study", "compare", "--runs=2", "--workers=1", *where, *SMALL_STUDY
+    )
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def test_study_is_trained_and_described(study: Trained) -> None:
     assert files == [".lock", *NAMES, "report.html", "report.zh.html"]
 
 
+@pytest.mark.slow
 def test_missing_runs_are_trained_though_a_worker_is_killed(
     study: Trained, copied: Path, data_dir: Path, tmp_path: Path
 ) -> None:

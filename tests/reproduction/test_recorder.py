@@ -55,7 +55,9 @@ with tf.Session() as session:
 # Run as a process of its own, because TensorFlow 1's behaviour is the whole process's.
 OBSERVE = """\
 import pathlib, sys
-import tensorflow.compat.v1 as tf
+from lstm_mnist.system import runtime
+with runtime.uncollected():
+    import tensorflow.compat.v1 as tf
 from original import record
 
 tf.disable_v2_behavior()

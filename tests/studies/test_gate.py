@@ -441,8 +441,8 @@ OUTPUTS = [
     ("command", "unbuffered"),
     [
         ("check run", ""),
-        ("check run", "1"),
-        ("compare --from=run", ""),
+        pytest.param("check run", "1", marks=pytest.mark.slow),
+        pytest.param("compare --from=run", "", marks=pytest.mark.slow),
         pytest.param("compare --from=run", "1", marks=pytest.mark.slow),
     ],
 )

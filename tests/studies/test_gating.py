@@ -79,7 +79,9 @@ def test_first_steps_are_compared_to_the_last_bit(data_dir: Path, tmp_path: Path
 def own(data_dir: Path, shared: Path) -> Trained:
     """The folder of a calibration by `TINY`; beside it its file `own.json`."""
     where = ("--study_dir=own", "--save=own.json")
-    return run_once(data_dir, shared / "own", "gate", "--calibrate", *TINY, "--runs=10", *where)
+    return run_once(
+        data_dir, shared / "own", "gate", "--calibrate", *TINY, "--runs=10", "--workers=1", *where
+    )
 
 
 def test_calibration_is_of_its_runs(own: Trained) -> None:
@@ -117,6 +119,7 @@ def test_program_as_it_was_calibrated_passes(own: Trained, data_dir: Path, worke
     assert found["calibration"]["config"]["units"] == 4
 
 
+@pytest.mark.slow
 def test_program_that_was_better_is_a_regression(
     own: Trained, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_unchanged_program_passes(command: Command, workers: int) -> None:
     assert [run["accuracy"] for run in found["runs"]] == committed[0]["accuracies"]
 
 
+@pytest.mark.slow
 def test_example_of_a_layer_of_ones_own(data_dir: Path, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "test_layer.py").write_text(example)
