@@ -1,17 +1,13 @@
-import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-from helpers import SMALL_RUN, Command, Preparation, Trained, prepare, run_program, train_once
+from helpers import SMALL_RUN, Command, Trained, run_program, train_once
 
 from lstm_mnist import data
 from lstm_mnist.recurrence import library
 from lstm_mnist.system import runtime
-
-DATA_DIR = "tensorflow_datasets"
 
 
 def pytest_collection() -> None:
@@ -23,7 +19,7 @@ def pytest_collection() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Begin with what needs no dataset, and skip what needs the compiled kernel where it lacks."""
     # While one process of the tests prepares MNIST, the others have something to do.
-    items.sort(key=lambda item: "preparation" in item.fixturenames)
+    items.sort(key=lambda item: "data_dir" in item.fixturenames)
     if library.best() is not None:
         return
     skip = pytest.mark.skip(reason="the compiled kernel is not built")
@@ -42,19 +38,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def preparation(shared: Path) -> Preparation:
-    """How MNIST was prepared for all tests."""
-    told = shared / "preparation.json"
-    with FileLock(told.with_suffix(".lock")):
-        if not told.exists():
-            told.write_text(json.dumps(prepare(shared / DATA_DIR)))
-    return Preparation(*json.loads(told.read_text()))
-
-
-@pytest.fixture(scope="session")
-def data_dir(shared: Path, preparation: Preparation) -> Path:
-    """The folder in which MNIST is prepared."""
-    return shared / DATA_DIR
+def data_dir(shared: Path) -> Path:
+    """The folder in which MNIST is prepared, by the first process that comes."""
+    folder = shared / "tensorflow_datasets"
+    data.load(str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

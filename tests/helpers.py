@@ -13,8 +13,6 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from lstm_mnist import data
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
@@ -36,48 +34,6 @@ def environment(data_dir: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TFDS_DATA_DIR": str(data_dir),
     }
-
-
-# Preparing starts with the same random state in both processes, which would give TFDS's temporary
-# folders the same name, and any connection raises.
-PREPARE = """
-import random, sys
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
-        raise RuntimeError(f"connection attempted: {event} {arguments}")
-sys.addaudithook(refuse)
-random.seed(0)
-from lstm_mnist import data
-from lstm_mnist.system import runtime
-runtime.start("cpu", "keras")
-from lstm_mnist.order import epoch_order, epoch_orders
-print(len(data.load(sys.argv[1]).train.labels))
-"""
-
-
-class Preparation(NamedTuple):
-    """How two processes prepared MNIST at once, after one that was killed."""
-
-    after_kill: list[str]  # the names of the folders that the killed one left
-    processes: list[tuple[int, str, str]]  # exit code, standard output and error
-    left: list[str]  # the names in the folder at last, in order
-
-
-def prepare(folder: Path) -> Preparation:
-    """Kill a process while it prepares MNIST in a folder, then let two prepare it at once."""
-    with _preparing(folder) as killed:
-        wait_for(killed, lambda: list(folder.glob(".mnist-unpacked-*/mnist/*")))
-    after_kill = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    # What a process leaves that is killed while it writes the decoded copy.
-    (folder / f".{'0' * 32}-{data.DECODED}").write_bytes(b"half of it")
-    with _preparing(folder) as one, _preparing(folder) as other:
-        outputs = [process.communicate() for process in (one, other)]
-    ends = [(each.returncode, *output) for each, output in zip((one, other), outputs, strict=True)]
-    return Preparation(after_kill, ends, sorted(path.name for path in folder.iterdir()))
-
-
-def _preparing(folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-    return running([sys.executable, "-c", PREPARE, str(folder)], ROOT, dict(os.environ))
 
 
 def completed(

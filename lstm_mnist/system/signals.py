@@ -18,6 +18,14 @@ PATIENCE = 9.0  # seconds from the first signal to the end; `docker stop` kills 
 TWICE = 0.5
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Raised for a signal.
+
+    After a plain KeyboardInterrupt that passed through code in a string, such as dataclasses
+    execute when they are defined, Python ends as by SIGINT, whatever the exit code.
+    """
+
+
 class _Request:
     number = 0  # of the first signal
     raises = False
@@ -44,7 +52,7 @@ def raising() -> Iterator[None]:
     _Request.raises = True
     try:
         if _Request.number:
-            raise KeyboardInterrupt
+            raise _Interrupt
         yield
     finally:
         _Request.raises = False
@@ -62,14 +70,14 @@ def postponed() -> Iterator[Callable[[], bool]]:
     finally:
         _Request.raises = True
     if _Request.number:
-        raise KeyboardInterrupt
+        raise _Interrupt
 
 
 def _ask(number: int, frame: object) -> None:
     if not _Request.number:
         _Request.number = number
         if _Request.raises:
-            raise KeyboardInterrupt
+            raise _Interrupt
 
 
 def _ensure_end(reader: int) -> None:

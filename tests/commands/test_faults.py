@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers import ROOT, Command, environment, in_namespace
 
 from lstm_mnist import data
@@ -13,6 +14,7 @@ from lstm_mnist.studies import records
 SMALL = ("--units=4", "--batch_size=1000")
 
 
+@pytest.mark.slow
 def test_full_and_read_only_disks(data_dir: Path, tmp_path: Path) -> None:
     # The first epochs fit on this disk, and the others do not.
     script = """
@@ -37,6 +39,7 @@ def test_full_and_read_only_disks(data_dir: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "result.json").read_text())["final"]["epoch"] == 4
 
 
+@pytest.mark.slow
 def test_any_user_without_a_home_and_with_read_only_data(data_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data_dir, copy)
@@ -79,6 +82,7 @@ def test_diverging_run(command: Command, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("out/checkpoints/epoch-0-step-0-*.npz"))) == 1
 
 
+@pytest.mark.slow
 def test_diverging_run_of_a_study(command: Command, tmp_path: Path) -> None:
     many = command("compare", "--runs=1", *SMALL, "--learning_rate=1e38", "--study_dir=study")
     assert (many.returncode, many.stderr) == (0, "")
@@ -113,11 +117,3 @@ def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("Keras' own layers are taken: the compiled kernel was not") == 1
     assert records.read([tmp_path / "run"])[0].arithmetic == "keras-1"
-
-
-def test_batches_larger_than_the_test_images(command: Command, tmp_path: Path) -> None:
-    finished = command("--units=1", "--batch_size=27501", "--epochs=2", "--output_dir=run")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert [epoch.test.total for epoch in records.read_folder(tmp_path / "run").epochs] == [
-        10_000
-    ] * 2

@@ -56,6 +56,7 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stderr.readline()
 
 
+@pytest.mark.slow
 def test_scheduler_without_workers_with_one_and_gone(data_dir: Path, tmp_path: Path) -> None:
     study = ("compare", "--runs=1", "--study_dir=study", *SMALL_STUDY)
     with scheduler(data_dir, tmp_path) as (running, address):  # noqa: SIM117  which is used below

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import ROOT, SMALL_STUDY, started, training_workers, wait_for
+from helpers import ROOT, SMALL_STUDY, completed, started, training_workers, wait_for
 
 from lstm_mnist.system import signals
 
@@ -71,6 +71,17 @@ def test_busy_program_ends_when_it_was_given_time_enough() -> None:
     assert errors == "lstm_mnist: terminated at once\n"
 
 
+def test_exit_code_is_the_signals_wherever_it_comes(tmp_path: Path) -> None:
+    # Modules that define dataclasses execute strings while they are imported.
+    (tmp_path / "signalled.py").write_text(
+        "import os, signal, sys, lstm_mnist.__main__ as program\n"
+        "program._run = lambda _: exec('os.kill(os.getpid(), signal.SIGTERM); signal.pause()')\n"
+        "sys.exit(program.main([]))\n"
+    )
+    done = completed(tmp_path, tmp_path, sys.executable, "-m", "signalled")
+    assert (done.returncode, done.stderr) == (143, "lstm_mnist: terminated\n")
+
+
 def handles_sigterm(process: psutil.Process) -> bool:
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = re.search(r"SigCgt:\s*([0-9a-f]+)", status)
@@ -108,7 +119,7 @@ def test_verify_is_terminated(data_dir: Path, tmp_path: Path) -> None:
 def test_compare_leaves_nothing_behind_when_it_is_interrupted(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    arguments = ("compare", "--runs=2", "--study_dir=study", *SMALL_STUDY[:-1], "--epochs=500")
+    arguments = ("compare", "--runs=1", "--study_dir=study", *SMALL_STUDY[:-1], "--epochs=500")
     # As a terminal does it, the signal goes to all processes.
     with started(data_dir, tmp_path, *arguments, prefix=("setsid",)) as process:
         training_workers(process, tmp_path / "study")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Preparation
 from numpy.typing import NDArray
 
 from lstm_mnist import archives, data
@@ -103,17 +102,6 @@ def test_each_pass_feeds_every_example_once() -> None:
     assert np.array_equal(np.sort(order.train_evaluation), np.arange(55_000))
     assert np.array_equal(np.sort(order.test_evaluation), np.arange(10_000))
     assert not np.array_equal(order.train, order.train_evaluation)
-
-
-def test_two_processes_prepare_at_once_without_a_network(preparation: Preparation) -> None:
-    for code, output, errors in preparation.processes:
-        assert (code, output) == (0, "55000\n"), errors
-
-
-def test_killed_preparation_leaves_nothing_to_the_next(preparation: Preparation) -> None:
-    assert preparation.after_kill
-    assert "mnist" not in preparation.after_kill
-    assert preparation.left == [".mnist.lock", "mnist", data.DECODED, archives.RECORDS]
 
 
 def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,7 @@ def test_labels_are_those_of_each_pass(observed: tuple[Path, str]) -> None:
     assert fields["iterations"] == 2
 
 
+@pytest.mark.slow
 def test_recording_changes_nothing_and_ends_after_the_iteration(
     observed: tuple[Path, str], tmp_path: Path
 ) -> None:

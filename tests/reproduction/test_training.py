@@ -47,6 +47,11 @@ class Watcher(Observer):
         return next(self._questions) == self._stop_at
 
 
+def test_batches_larger_than_the_test_images(few: data.Dataset) -> None:
+    run, _ = training.run(dataclasses.replace(SMALL, epochs=2, batch_size=101), few)
+    assert [epoch.test.total for epoch in run.epochs] == [60, 60]
+
+
 def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
     watcher = Watcher()
     run, model = training.run(dataclasses.replace(SMALL, epochs=15), few, observer=watcher)

@@ -138,6 +138,7 @@ def test_program_that_was_better_is_a_regression(
     check_regression(tmp_path / "junit.xml")
 
 
+@pytest.mark.slow
 def test_training_that_diverges_is_a_regression(
     own: Trained, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_reports_of_a_real_run(epoch_run: Trained) -> None:
     assert len(re.findall(r"\d taken for \d,", page)) == 12
 
 
+@pytest.mark.slow
 def test_reports_of_a_real_study(epoch_run: Trained, command: Command, tmp_path: Path) -> None:
     shutil.copytree(epoch_run.folder, tmp_path / "out")
     finished = command("compare", "--from=out", "--save=study.json", "--report=whole.html")
