@@ -86,7 +86,7 @@ def altered(split: data.Split, count: int) -> Iterator[tuple[Image.Image, str, i
         yield Image.fromarray(pixels.round().astype(np.uint8)), name.lower(), int(label)
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [50, pytest.param(1000, marks=pytest.mark.slow)])
 def test_pictures_of_all_kinds_at_once(
     command: Command, tmp_path: Path, dataset: data.Dataset, count: int
 ) -> None:

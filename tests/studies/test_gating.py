@@ -84,6 +84,7 @@ def own(data_dir: Path, shared: Path) -> Trained:
     )
 
 
+@pytest.mark.slow
 def test_calibration_is_of_its_runs(own: Trained) -> None:
     made = calibration.read(own.folder.with_suffix(".json"))
     assert [run.config.seed for run in made.runs] == [*range(1000, 1010)]
@@ -108,7 +109,8 @@ def test_finished_runs_of_a_calibration_are_not_trained_again(
     assert last == own.output.splitlines()[-1]
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_program_as_it_was_calibrated_passes(own: Trained, data_dir: Path, workers: int) -> None:
     sd = calibration.read(own.folder.with_suffix(".json")).baseline.sd
     asked = ("--against=own.json", f"--drop={6 * sd:.1f}", f"--workers={workers}", "--json")
@@ -186,7 +188,6 @@ def test_unchanged_program_passes(command: Command, workers: int) -> None:
     assert [run["accuracy"] for run in found["runs"]] == committed[0]["accuracies"]
 
 
-@pytest.mark.slow
 def test_example_of_a_layer_of_ones_own(data_dir: Path, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "test_layer.py").write_text(example)
