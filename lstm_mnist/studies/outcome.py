@@ -19,6 +19,7 @@ from lstm_mnist.studies.gate import (
     Plan,
 )
 from lstm_mnist.studies.records import Record
+from lstm_mnist.system import runtime
 
 if TYPE_CHECKING:
     from lstm_mnist.studies.sequential import Standing
@@ -130,9 +131,12 @@ class Outcome:
             "calibration": {
                 "file": self.calibration.name,
                 "arithmetic": self.calibration.arithmetic,
+                "versions": self.calibration.versions,
                 **self.calibration.baseline._asdict(),
                 "config": self.calibration.config.as_dict(),
             },
+            "versions": runtime.versions(),
+            "git": runtime.git_state(),
             "runs": [run._asdict() for run in self.runs],
             "standing": dataclasses.asdict(last) if last else None,
             "seconds": self.seconds,

@@ -15,6 +15,7 @@ from helpers import ROOT, Command, Trained, completed, run_once, run_program, wi
 
 from lstm_mnist.studies import calibration, outcome
 from lstm_mnist.studies.gate import Plan
+from lstm_mnist.system import runtime
 
 # A network that takes seconds, and whose accuracy spreads over many points.
 TINY = ("--units=4", "--epochs=1", "--batch_size=5000", "--learning_rate=0.05")
@@ -67,6 +68,7 @@ def test_first_steps_are_compared_to_the_last_bit(data_dir: Path, tmp_path: Path
     assert failed.stderr.count("\n") == 1
     found = json.loads(failed.stdout)
     assert (found["state"], found["passed"], found["runs"]) == ("changed", False, [])
+    assert (found["versions"], found["git"]) == (runtime.versions(), runtime.git_state())
     assert re.match(r"the loss of step 2 is 2\.\d+, not 2\.\d+", found["golden"]["difference"])
     (suite,) = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert suite.get("failures") == "1"
