@@ -3,8 +3,10 @@
 import argparse
 import io
 import os
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import drawn
 from benchmarks.drawn import shapes
@@ -13,11 +15,32 @@ from lstm_mnist.digits import likeness, preprocessing
 from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import PictureError
 
+PHOTOGRAPH = "photograph"
+# Of scikit-image's data, all that are photographs, through a microscope or a telescope too.
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "cell.png",
+    "chelsea.png",
+    "clock_motion.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+
 
 def main() -> None:
     """Print a row of a table for each kind: pictures, and how many were unread, right, doubted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS, "pair, --many", "MNIST row, --many"]
+    kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS, PHOTOGRAPH, "pair, --many", "MNIST row, --many"]
     # argparse holds what it got against the choices as a whole where it got nothing.
     parser.add_argument(
         "kinds", nargs="*", choices=[*kinds, []], metavar="KIND", help=f"of {', '.join(kinds)}"
@@ -31,8 +54,8 @@ def main() -> None:
     for kind in arguments.kinds or kinds:
         if kind in drawn.KINDS:
             pictures = [drawn.draw(kind, number, arguments.seed, digits) for number in numbers]
-            unread, right = score(pictures)
-            print(f"| {kind} | {len(pictures)} | {unread} | {right} | |", flush=True)
+            unread, right, doubted = score(pictures)
+            print(f"| {kind} | {len(pictures)} | {unread} | {right} | {doubted} |", flush=True)
             continue
         if kind.endswith("--many"):
             draw = drawn.draw_pair if kind.startswith("pair") else mnist_row
@@ -40,25 +63,52 @@ def main() -> None:
             print(f"| {kind} | {len(rows)} | | {score_rows(rows)} | |", flush=True)
             continue
         if kind == "MNIST":
-            images = list(digits.images)
+            doubts = [likeness.doubt(image) for image in digits.images]
+        elif kind == PHOTOGRAPH:
+            doubts = [doubt(photograph(number, arguments.seed)) for number in numbers]
         else:
             files = (drawn.draw_other(kind, number, arguments.seed, digits) for number in numbers)
-            images = [preprocessing.read(io.BytesIO(file)) for file in files]
-        doubted = sum(likeness.doubt(image) is not None for image in images)
-        print(f"| {kind} | {len(images)} | | | {doubted} |", flush=True)
+            doubts = [doubt(file) for file in files]
+        print(f"| {kind} | {len(doubts)} | | | {sum(map(bool, doubts))} |", flush=True)
 
 
-def score(pictures: list[tuple[bytes, int]]) -> tuple[int, int]:
-    """Return how many pictures could not be read, and how many were named right."""
-    images, labels = [], []
+def doubt(file: bytes) -> str | None:
+    """Return why a picture hardly shows one digit, or None."""
+    return preprocessing.digits(io.BytesIO(file))[0].doubt
+
+
+def score(pictures: list[tuple[bytes, int]]) -> tuple[int, int, int]:
+    """Return how many pictures could not be read, were named right, and raised a doubt."""
+    digits, labels = [], []
     for file, label in pictures:
         try:
-            images.append(preprocessing.read(io.BytesIO(file)))
+            digits += preprocessing.digits(io.BytesIO(file))
         except PictureError:
             continue
         labels.append(label)
-    named = training.predict(model_files.load(model_files.SHIPPED), np.stack(images)).argmax(axis=1)
-    return len(pictures) - len(images), int((named == np.array(labels)).sum())
+    images = np.stack([digit.image for digit in digits])
+    named = training.predict(model_files.load(model_files.SHIPPED), images).argmax(axis=1)
+    doubted = sum(digit.doubt is not None for digit in digits)
+    return len(pictures) - len(labels), int((named == np.array(labels)).sum()), doubted
+
+
+def photograph(number: int, seed: int) -> bytes:
+    """Return the file of a square out of one of scikit-image's photographs."""
+    import skimage.data
+
+    random = np.random.default_rng([seed, number])
+    folder, name = Path(skimage.data.__file__).parent, PHOTOGRAPHS[number % len(PHOTOGRAPHS)]
+    with Image.open(folder / name) as image:
+        side = int(random.integers(min(image.size) // 4, min(image.size) + 1))
+        left, top = (int(random.integers(0, length - side + 1)) for length in image.size)
+        return square(image, left, top, side)
+
+
+def square(image: Image.Image, left: int, top: int, side: int) -> bytes:
+    """Return the file of a square out of a picture."""
+    file = io.BytesIO()
+    image.convert("RGB").crop((left, top, left + side, top + side)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def mnist_row(number: int, seed: int, digits: shapes.Digits) -> tuple[bytes, list[int]]:

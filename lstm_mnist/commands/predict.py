@@ -40,7 +40,7 @@ class _Digit(NamedTuple):
     path: str
     image: "Pixels"
     box: list[int]  # left, top, right, bottom
-    doubt: str | None  # see likeness.doubt
+    doubt: str | None  # see preprocessing.Digit
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read(paths: Sequence[str]) -> list[_Digit]:
     """Read the pictures that can be read, and print a line for each that cannot."""
-    from lstm_mnist.digits import likeness, preprocessing
+    from lstm_mnist.digits import preprocessing
 
     digits = []
     for number, path in enumerate(paths, 1):
@@ -73,8 +73,8 @@ def _read(paths: Sequence[str]) -> list[_Digit]:
         except PictureError as error:
             print(f"lstm_mnist: {path} {error}", file=sys.stderr)
             continue
-        for image, box in found:
-            digits.append(_Digit(number, path, image, box.tolist(), likeness.doubt(image)))
+        for each in found:
+            digits.append(_Digit(number, path, each.image, each.box.tolist(), each.doubt))
     return digits
 
 

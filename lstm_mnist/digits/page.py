@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from werkzeug.exceptions import Forbidden, HTTPException
 
-from lstm_mnist.digits import likeness, preprocessing, reading, words
+from lstm_mnist.digits import preprocessing, reading, words
 from lstm_mnist.system.errors import PictureError
 
 # A drawing of the page has some 10 kB, and 0.3 million pixels.
@@ -32,8 +32,8 @@ def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
     """Build the application around a network. Raises UsageError; see `reading.Reader`.
 
     GET / is the page. POST /reading takes a picture file and answers with a `reading.Reading` and
-    a `doubt` (see `likeness.doubt`) as JSON, or with an `error`. It may be asked for by the names
-    of this machine alone, among them `host`, where it is served.
+    a `doubt` (see `preprocessing.Digit`) as JSON, or with an `error`. It may be asked for by the
+    names of this machine alone, among them `host`, where it is served.
     """
     reader = reading.Reader(network)
     names = {"localhost", socket.gethostname().lower(), host.lower()}
@@ -55,12 +55,12 @@ def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
 
     @app.post("/reading")
     def answer() -> dict[str, Any]:
-        image = preprocessing.read(io.BytesIO(flask.request.get_data()), MAX_PIXELS)
+        digit, *_ = preprocessing.digits(io.BytesIO(flask.request.get_data()), MAX_PIXELS)
         found = {
             name: np.round(values.astype(float), 4).tolist()
-            for name, values in reader.read(image)._asdict().items()
+            for name, values in reader.read(digit.image)._asdict().items()
         }
-        return {**found, "doubt": likeness.doubt(image)}
+        return {**found, "doubt": digit.doubt}
 
     @app.after_request
     def protect(response: flask.Response) -> flask.Response:

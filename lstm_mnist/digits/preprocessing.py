@@ -43,6 +43,9 @@ MIN_INK, EMPTY = 25.0, 1.0
 LEAST = 0.5
 # Contrast is relative to the ground, where that is not darker.
 MIN_GROUND = 0.3
+# Strokes of hardly any picture of a digit explain less of what is in their box and, as a share of
+# its longer side, around it. In photographs of other things they mostly do.
+MIN_CLARITY, AROUND, UNCLEAR = 0.7, 0.15, "unclear strokes"
 # As a share of the range: an uneven ground that differs less is even.
 SAME_GROUND = 0.1
 
@@ -52,6 +55,12 @@ class Digit(NamedTuple):
 
     image: Pixels  # [28, 28] in [0, 1]
     box: NDArray[np.int_]  # [4]: left, top, right, bottom, in pixels of the picture
+    clarity: float  # in [0, 1]: see `_clarity`
+
+    @property
+    def doubt(self) -> str | None:
+        """Return why this is hardly one digit, or None: one of `likeness.DOUBTS`, or `UNCLEAR`."""
+        return UNCLEAR if self.clarity < MIN_CLARITY else likeness.doubt(self.image)
 
 
 class _Reading(NamedTuple):
@@ -83,7 +92,7 @@ def digits(
         raise PictureError("shows no digit: it has one colour")
     strongest = max(reading.contrast for reading in readings)
     best = min(readings, key=lambda each: each.cost + FAINT * np.log2(strongest / each.contrast))
-    return [Digit(image, (scale * box).round().astype(int)) for image, box in best.digits]
+    return [each._replace(box=(scale * each.box).round().astype(int)) for each in best.digits]
 
 
 def write(path: Path, image: Pixels) -> None:
@@ -116,23 +125,41 @@ def _readings(colours: Pixels, many: bool, *, outermost: bool = True) -> Iterato
             if figure.panel:
                 panels.add(figure.panel)
             parts = figures.side_by_side(figure.strokes) if many else [figure.strokes]
-            digits = [Digit(normalise(part), _box(part)) for part in parts]
+            digits = [
+                Digit(normalise(part), _box(part), _clarity(ink, figure.strokes, part))
+                for part in parts
+            ]
             cost = against + figure.cost
-            cost += float(np.mean([likeness.unlikeness(image) for image, _ in digits]))
-            cost += EMPTY * any(image.sum() < MIN_INK for image, _ in digits)
+            cost += float(np.mean([likeness.unlikeness(each.image) for each in digits]))
+            cost += EMPTY * any(each.image.sum() < MIN_INK for each in digits)
             best = min(best, cost)
             yield _Reading(digits, figure.contrast, cost)
     if outermost:
         for top, bottom, left, right in panels:
             for inner in _readings(colours[top:bottom, left:right], many, outermost=False):
                 corner = (left, top, left, top)
-                digits = [Digit(image, box + corner) for image, box in inner.digits]
+                digits = [each._replace(box=each.box + corner) for each in inner.digits]
                 yield _Reading(digits, inner.contrast, inner.cost + IN_PANEL)
 
 
 def _box(strokes: Pixels) -> NDArray[np.int_]:
     rows, columns = figures.box(strokes >= 0.5)
     return np.array([columns.start, rows.start, columns.stop, rows.stop])
+
+
+def _clarity(ink: Pixels, strokes: Pixels, part: Pixels) -> float:
+    """Return how much of the variance of ink [H, W], in and around a part of the strokes, it makes.
+
+    The other parts are left out.
+    """
+    rows, columns = figures.box(part >= 0.5)
+    margin = 1 + round(AROUND * max(rows.stop - rows.start, columns.stop - columns.start))
+    near = tuple(slice(max(0, span.start - margin), span.stop + margin) for span in (rows, columns))
+    is_part, is_ground = part[near] >= 0.5, strokes[near] < 0.5
+    counted = is_part | is_ground
+    if not is_ground.any() or np.ptp(ink[near][counted]) == 0:
+        return 0.0
+    return float(np.corrcoef(is_part[counted], ink[near][counted])[0, 1] ** 2)
 
 
 def _grey(colours: Pixels) -> Pixels:

@@ -40,6 +40,7 @@ WORDS = {
         "slow": "The server has not answered for 30 s: draw again to ask again.",
         "unreadable": "This browser cannot open the picture: save it as PNG or JPEG.",
         "several figures": "There seems to be more than one figure here: draw one digit.",
+        "unclear strokes": "Hardly any strokes stand out here: the answer is a guess.",
         "unlike MNIST": "This is unlike the digits that the network was trained on: the answer is "
         "a guess.",
         "other": "中文",
@@ -72,6 +73,7 @@ WORDS = {
         "slow": "服务器 30 秒没有回应，再画一笔即可重试。",
         "unreadable": "浏览器打不开这张图片，请另存为 PNG 或 JPEG。",
         "several figures": "这里似乎不止一个数字，请只写一个。",
+        "unclear strokes": "这里几乎看不出清晰的笔画，结果只是猜测。",
         "unlike MNIST": "这与网络训练时见过的数字不像，结果只是猜测。",
         "other": "English",
     },

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from helpers import Command
@@ -181,9 +182,10 @@ def test_pictures_of_all_kinds_at_once(
 def test_pictures_of_one_kind(kind: str, least: float, count: int, dataset: data.Dataset) -> None:
     digits = shapes.Digits(dataset.test.images, dataset.test.labels)
     drawn_pictures = [made.draw(kind, number, 1, digits) for number in range(count)]
-    unread, right = pictures.score(drawn_pictures)
+    unread, right, doubted = pictures.score(drawn_pictures)
     assert unread == 0
     assert right >= int(least * count)
+    assert doubted <= 0.1 * count
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -191,8 +193,21 @@ def test_pictures_of_one_kind(kind: str, least: float, count: int, dataset: data
 def test_doubt_where_there_is_no_single_digit(kind: str, count: int, dataset: data.Dataset) -> None:
     digits = shapes.Digits(dataset.test.images, dataset.test.labels)
     files = [made.draw_other(kind, number, 1, digits) for number in range(count)]
-    doubts = [likeness.doubt(preprocessing.read(io.BytesIO(file))) for file in files]
+    doubts = [preprocessing.digits(io.BytesIO(file))[0].doubt for file in files]
     assert sum(doubt is not None for doubt in doubts) >= 0.8 * count
+
+
+def test_photograph_of_something_else_raises_doubts() -> None:
+    path = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+    with Image.open(path) as photograph:
+        width, height = photograph.size
+        doubts = [
+            pictures.doubt(pictures.square(photograph, left, top, side))
+            for side in (100, 200, 300, width)
+            for left in range(0, width - side + 1, 100)
+            for top in range(0, height - side + 1, 100)
+        ]
+    assert sum(map(bool, doubts)) >= 0.7 * len(doubts)
 
 
 def test_images_of_mnist_raise_no_doubt(dataset: data.Dataset) -> None:
