@@ -32,6 +32,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 Visit = Callable[[Path], str]
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser, and one server
 BROWSER_FLAGS = (
     "--headless",
     "--no-sandbox",

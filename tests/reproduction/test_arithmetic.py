@@ -74,6 +74,9 @@ def computed(what: str, build: library.Build, *arguments: str, data_dir: Path | 
 
 def kernel_digest() -> str:
     """Compute states, outputs and gradients of all cells at odd sizes."""
+    from lstm_mnist.system import runtime
+
+    runtime.start("cpu", "compiled")
     import tensorflow as tf
 
     from lstm_mnist.recurrence.layers import FastLSTM, FastSimpleRNN

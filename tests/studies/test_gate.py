@@ -248,10 +248,11 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
     ("name", "alter", "message"),
     [
         ("run", written("run/final.keras", None), "run/final.keras is not a model of this project"),
-        (
+        pytest.param(
             "run",
             written("run/best.keras", model_files.SHIPPED.read_bytes()),
             "run/best.keras is not the network of its run's settings",
+            marks=pytest.mark.slow,
         ),
         ("run", FIRST_EPOCH_FORGED, "disagree on best_by_validation"),
     ],
