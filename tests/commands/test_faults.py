@@ -94,6 +94,7 @@ def test_diverging_run_of_a_study(command: Command, tmp_path: Path) -> None:
     assert "document-seed0 is not finished: seed 0 has diverged in epoch 1" in check.stderr
 
 
+@pytest.mark.slow
 def test_without_the_compiled_kernel(data_dir: Path, tmp_path: Path) -> None:
     package = ROOT / "lstm_mnist"
     without = shutil.ignore_patterns("*.so", "__pycache__")

@@ -119,6 +119,7 @@ def test_streams_that_are_full_or_closed(
     assert finished.stderr.count("\n") == (code != 0)
 
 
+@pytest.mark.slow
 def test_output_that_lacks_a_letter(tmp_path: Path) -> None:
     name = "drei-\N{LATIN SMALL LETTER A WITH DIAERESIS}.png"
     (tmp_path / name).write_bytes((ROOT / "docs/three.png").read_bytes())

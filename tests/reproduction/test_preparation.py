@@ -93,6 +93,7 @@ def test_disk_that_fills_while_mnist_is_prepared(data_dir: Path, tmp_path: Path)
     assert second.endswith(advice)
 
 
+@pytest.mark.slow
 def test_data_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "tensorflow_datasets").write_text("")
     variables = environment(tmp_path)
