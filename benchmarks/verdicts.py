@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchmarks import collapse
 from lstm_mnist import config
 from lstm_mnist.studies import protocol, records, reference, statistics, summary, text
 
@@ -31,14 +32,15 @@ def table_of_verdicts(groups: Groups, _: text.Translate = text.english) -> str:
 def table_of_changes(groups: Groups) -> str:
     """Return what each single change alters, beside the runs of `original`."""
     original = config.variant("original")
-    lines = [_head("change minus `original`"), "|---|--:|--:|--:|--:|--:|--:|"]
+    rows = []
     for label, runs in _variants(groups):
         changes = original.differences(config.variant(runs[0].config.variant))
         same = [run.arithmetic for run in runs] == [runs[0].arithmetic] * len(runs)
         if len(changes) == 1 and same and runs[0].arithmetic == groups["original"][0].arithmetic:
-            compared = summary.changed(runs, groups["original"])
-            lines.append(_row(label, compared))
-    return "\n".join(lines) + "\n"
+            rows.append(_row(label, summary.changed(runs, groups["original"])))
+    if not rows:
+        return collapse.NOTHING
+    return "\n".join([_head("change minus `original`"), "|---|--:|--:|--:|--:|--:|--:|", *rows, ""])
 
 
 def table_of_pair(groups: Groups) -> str:
