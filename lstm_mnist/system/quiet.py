@@ -29,13 +29,12 @@ def held_back() -> Iterator[None]:
     """Show what reaches standard error in what follows, from native code too, only if that fails.
 
     It fails if it ends the process, unless that is another's worker, or raises what is no
-    UserError. TensorFlow 2.21 logs before it reads TF_CPP_MIN_LOG_LEVEL. With that variable set,
-    nothing is held back, unless to 2, which a process sets for itself and those it starts.
+    UserError. Nothing is held back from a user who sets TF_CPP_MIN_LOG_LEVEL to 0 or 1. TensorFlow
+    2.21 logs before it reads that variable.
     """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") != "2":
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     try:
         # A worker may be ended by the process that started it, and that one tells of it.
         ended = ["untold"] if multiprocessing.parent_process() else []

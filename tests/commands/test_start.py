@@ -50,6 +50,14 @@ def test_native_death_at_start_is_shown(tmp_path: Path) -> None:
     assert "lstm_mnist: ended while TensorFlow started; what it said is above\n" in finished.stderr
 
 
+@pytest.mark.slow
+def test_messages_of_tensorflow_are_shown_where_asked_for(tmp_path: Path) -> None:
+    three = str(ROOT / "docs/three.png")
+    shown = program(tmp_path, "predict", three, TF_CPP_MIN_LOG_LEVEL="0")
+    assert shown.returncode == 0
+    assert "oneDNN" in shown.stderr
+
+
 def test_tensorflow_that_cannot_be_imported(tmp_path: Path) -> None:
     failing = (
         "import os; os.write(2, b'of the loader\\n')\n"
