@@ -27,6 +27,7 @@ SMALL_STUDY = ("--units=8", "--batch_size=5000", "--epochs=4")
 def environment(data_dir: Path) -> dict[str, str]:
     """Return the environment in which another process finds this package and the dataset."""
     inherited = dict(os.environ)
+    inherited.pop("TF_CPP_MIN_LOG_LEVEL", None)  # which TensorFlow's tools set when imported
     inherited.pop("MPLCONFIGDIR", None)  # of which the program needs none
     return {
         **inherited,

@@ -89,7 +89,6 @@ def test_settings_of_keras_change_nothing(
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "0")
     monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")
     finished = command(*SMALL_RUN, "--output_dir=set")
