@@ -93,19 +93,12 @@ def is_chinese(page: Path) -> bool:
 
 
 def rendered(page: str, tables: Tables) -> str:
-    """Return a page with tables in the places that it has for them, once their data is there."""
-
-    def table(place: re.Match[str]) -> str:
-        try:
-            return f"{place[1]}{tables[place[2]]()}{place[3]}"
-        except FileNotFoundError:
-            return place[0]
-
-    return RENDERED.sub(table, page)
+    """Return a page with tables in the places that it has for them."""
+    return RENDERED.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[3]}", page)
 
 
 def tables(groups: Groups, *, chinese: bool) -> Tables:
-    """Return by name what makes the pages' tables, in Markdown, once their data is there."""
+    """Return by name what makes the pages' tables, in Markdown."""
     made = {
         "summary": lambda: table_of_summary(groups),
         "variants": lambda: table_of_variants(groups),

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_mnist import config, data, networks, tensorflow1, training
+from lstm_mnist import config, data, networks, short_run, tensorflow1, training
 from lstm_mnist.recording import BATCH_SIZE, PASSES, STEPS, WEIGHT_SHAPES, Check, Trace
 from lstm_mnist.results import Observer, Run, State
 
@@ -63,7 +63,7 @@ def checks(
     if not fitting.passed or len(model.weights) != len(WEIGHT_SHAPES):
         return  # nothing that was recorded fits
     yield from tensorflow1.recipe_checks(model, "compiled")
-    yield tensorflow1.best_epoch_check()
+    yield from short_run.checks(settings, dataset)
     yield from _first_batch_checks(trace, dataset, settings, model)
     yield from tensorflow1.saturated_cell_checks(model)
     yield from tensorflow1.optimizer_checks(training.compiled(networks.build(settings), settings))

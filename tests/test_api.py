@@ -13,8 +13,7 @@ PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 TRAINING, VERIFYING = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("example", [TRAINING, VERIFYING])
+@pytest.mark.parametrize("example", [TRAINING, pytest.param(VERIFYING, marks=pytest.mark.slow)])
 def test_example_runs(example: str, data_dir: Path, tmp_path: Path) -> None:
     done = completed(data_dir, tmp_path, sys.executable, "-c", example)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ ORDER = (
     ("data", "recurrence", "recording"),
     ("networks",),
     ("training", "tensorflow1"),
+    ("short_run",),
     ("verification", "runs", "digits"),
     ("studies",),
     ("commands", "api"),
@@ -28,7 +29,17 @@ MODULES = {
     if path.name != "__init__.py"
 }
 # "No TensorFlow before the flags are known to be right": these take seconds to import.
-LATE = {"tensorflow", "keras", "numpy", "scipy", "PIL", "matplotlib", "distributed", "flask"}
+LATE = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "keras",
+    "numpy",
+    "scipy",
+    "PIL",
+    "matplotlib",
+    "distributed",
+    "flask",
+}
 
 
 def imports(path: Path, *, at_once: bool = False) -> Iterator[str]:
@@ -42,7 +53,8 @@ def imports(path: Path, *, at_once: bool = False) -> Iterator[str]:
                 assert child.module
                 for alias in child.names:
                     name = f"{child.module}.{alias.name}"
-                    yield name if name in MODULES else child.module
+                    package = PACKAGE.parent.joinpath(*name.split("."))
+                    yield name if name in MODULES or package.is_dir() else child.module
             elif not (at_once and (isinstance(child, ast.FunctionDef) or _for_types(child))):
                 yield from visit(child)
 

@@ -72,11 +72,7 @@ def test_table_of_settings_is_rendered_from_the_recipe() -> None:
 def test_every_table_has_one_place_in_each_language(chinese: bool) -> None:
     pages = [read(page) for page in study.PAGES if study.is_chinese(page) == chinese]
     places = Counter(name for page in pages for _, name, _ in study.RENDERED.findall(page))
-    for name, make in study.tables(study.committed(), chinese=chinese).items():
-        try:
-            make()
-        except FileNotFoundError:  # not measured yet
-            continue
+    for name in study.tables(study.committed(), chinese=chinese):
         assert places[name] == 1, name
 
 

@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -275,13 +274,12 @@ def _prove(run: Record) -> None:
 
 
 def write(path: Path, runs: Sequence[Record], **more: Any) -> None:
-    """Write runs as one study file, a line for each, and `more` before them. Raises OutputError."""
-    columns: dict[str, Any] = {**more, "epoch_columns": EPOCH_COLUMNS}
+    """Write runs as one study file, and `more` before them. Raises OutputError."""
+    study: dict[str, Any] = {**more, "epoch_columns": EPOCH_COLUMNS}
     if any(run.dynamics for run in runs):
-        columns["dynamics_columns"] = evidence.DYNAMICS_COLUMNS
-    head = json.dumps({**columns, "totals": TOTALS}).removesuffix("}")
-    lines = ",\n".join(json.dumps(_as_dict(run)) for run in runs)
-    files.write_text(path, f'{head}, "runs": [\n{lines}\n]}}\n')
+        study["dynamics_columns"] = evidence.DYNAMICS_COLUMNS
+    study |= {"totals": TOTALS, "runs": [_as_dict(run) for run in runs]}
+    files.write_json(path, study)
 
 
 def pooled(runs: Sequence[Record]) -> dict[str, list[Record]]:

@@ -218,7 +218,7 @@ def test_verify(command: Command) -> None:
     assert finished.stderr == ""
     header, *rows, verdict = finished.stdout.splitlines()
     assert header.split() == ["quantity", "ours", "recorded", "difference", "bound"]
-    assert len(rows) == 89
+    assert len(rows) == 91
     assert all(row.endswith("  ok") for row in rows)
     assert verdict == "All within bounds."
 
@@ -231,7 +231,7 @@ def test_verify_for_programs(command: Command, altered: Path, failed: list[str])
     told = json.loads(finished.stdout)
     assert (told["seed"], told["passed"]) == ((3, False) if failed else (7, True))
     assert told["kernel"] in config.KERNELS
-    assert len(told["checks"]) == (78 if failed else 89)
+    assert len(told["checks"]) == (80 if failed else 91)
     assert [row["quantity"] for row in told["checks"] if not row["passed"]] == failed
     assert all(
         set(row) == {"quantity", "ours", "recorded", "difference", "bound", "passed"}
@@ -260,7 +260,7 @@ def test_verify_fails_on_an_altered_trace(command: Command, altered: Path) -> No
     assert finished.stderr == ""
     header, *rows, verdict = finished.stdout.splitlines()
     assert header.split() == ["quantity", "ours", "recorded", "difference", "bound"]
-    assert len(rows) == 78
+    assert len(rows) == 80
     (failed,) = [row for row in rows if not row.endswith("  ok")]
     assert failed.startswith("losses of the first 10 steps ")
     assert verdict == "FAILED: 1 out of bounds"

@@ -25,7 +25,7 @@ from lstm_mnist.system.errors import DataError, PictureError
 Saved = Callable[..., str]
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 # Pictures of a kind.
-COUNTS = [10, pytest.param(60, marks=pytest.mark.slow)]
+COUNTS = [15, pytest.param(60, marks=pytest.mark.slow)]
 WHITE, BLACK, CLEAR = (255, 255, 255, 255), (0, 0, 0, 255), (0, 0, 0, 0)
 
 

@@ -39,6 +39,7 @@ ROWS = "initial recurrent_kernel: products of its rows"
 EVALUATED = "evaluation of epoch 1: right, train"
 GRADIENT = "first batch: gradient of kernel, relative"
 CONSTRAINED = "compiled: regularizers, constraints, dropout"
+KEPT = "short run: epochs with the best weights kept"
 FED = "run: epochs fed in the recorded order"
 
 
@@ -206,6 +207,16 @@ MUTATIONS = (
     Mutation("another seed's order", ORDER, mutators.other_seed),
     Mutation("epoch 2 in epoch 1's order", ORDER, mutators.orders(mutators.repeat_first)),
     Mutation("later epochs not shuffled", ORDER, mutators.orders(mutators.unshuffled_later)),
+    Mutation(
+        "epoch 3 in epoch 1's order",
+        "short run: orders of its epochs",
+        mutators.orders(mutators.after_second(mutators.repeat_first)),
+    ),
+    Mutation(
+        "half the data from epoch 3 on",
+        "short run: epochs fed whole",
+        mutators.orders(mutators.after_second(mutators.half_later)),
+    ),
     Mutation("half the data in later epochs", ORDER, mutators.orders(mutators.half_later)),
     Mutation("evaluation's order in training", ORDER, mutators.orders(mutators.test_before_train)),
     Mutation(
@@ -214,8 +225,22 @@ MUTATIONS = (
     # What is made of a run.
     Mutation(
         "best epoch by test images",
-        "best of three epochs, by held-out images",
+        KEPT,
         mutators.best_by_test,
+    ),
+    Mutation(
+        "weights of the best epoch by test images",
+        KEPT,
+        mutators.source(
+            training._finished,
+            "run.best is epoch",
+            "max(run.epochs, key=lambda each: each.test.correct) is epoch",
+        ),
+    ),
+    Mutation(
+        "weights of the last epoch for those of the best",
+        KEPT,
+        mutators.source(training._finished, "run.best is epoch", "True"),
     ),
     Mutation("the second best logit counts", EVALUATED, mutators.second_best, slow=True),
     Mutation("logits rounded to float16", EVALUATED, mutators.rounded, slow=True),

@@ -19,6 +19,7 @@ from lstm_mnist.recurrence import layers
 
 Patch = pytest.MonkeyPatch
 Put = Callable[[Patch], object]
+Change = Callable[[Iterator[EpochOrder]], Iterator[EpochOrder]]
 
 
 def adam(**arguments: Any) -> Put:
@@ -225,7 +226,7 @@ def no_forget_bias(patch: Patch) -> None:
     patch.setattr(layers.FastLSTM, "build", changed)
 
 
-def orders(change: Callable[[Iterator[EpochOrder]], Iterator[EpochOrder]]) -> Put:
+def orders(change: Change) -> Put:
     orders = training.orders
     return lambda patch: patch.setattr(training, "orders", lambda *given: change(orders(*given)))
 
@@ -293,6 +294,17 @@ def unshuffled_later(orders: Iterator[EpochOrder]) -> Iterator[EpochOrder]:
         yield order._replace(train=np.sort(order.train))
 
 
+def after_second(change: Change) -> Change:
+    """Alter what follows the two epochs that are recorded, beginning with the first one's order."""
+
+    def altered(orders: Iterator[EpochOrder]) -> Iterator[EpochOrder]:
+        first, second = next(orders), next(orders)
+        yield from (first, second)
+        yield from change(itertools.chain([first], orders))
+
+    return altered
+
+
 def test_before_train(orders: Iterator[EpochOrder]) -> Iterator[EpochOrder]:
     return (EpochOrder(o.train_evaluation, o.train, o.test_evaluation) for o in orders)
 
@@ -300,4 +312,4 @@ def test_before_train(orders: Iterator[EpochOrder]) -> Iterator[EpochOrder]:
 def half_later(orders: Iterator[EpochOrder]) -> Iterator[EpochOrder]:
     yield next(orders)
     for order in orders:
-        yield order._replace(train=np.tile(order.train[:27_500], 2))
+        yield order._replace(train=np.tile(order.train[: len(order.train) // 2], 2))
