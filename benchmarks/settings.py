@@ -23,14 +23,19 @@ def rendered(page: str) -> str:
 
 def table() -> str:
     """Return the table in Markdown."""
-    lines = ["| setting | default | source | values | meaning |", "|---|---|---|---|---|"]
+    lines = [
+        "| setting | flag | default | source | values | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
     for field in dataclasses.fields(config.Config):
         setting = config.SETTINGS[field.name]
-        kind = config.named_by(field.name)
-        default = f"{field.default}, or the {kind}'s" if kind else f"{field.default}"
+        default = f"{field.default}"
+        if field.name in config.OF_VARIANTS:
+            default += ", or the variant's"
+        flag = "network" if field.name in config.OF_NETWORKS else field.name
         lines.append(
-            f"| `--{field.name}` | {default} | {setting.source} | {_values(field.type, setting)} "
-            f"| {setting.help} |"
+            f"| `{field.name}` | `--{flag}` | {default} | {setting.source} "
+            f"| {_values(field.type, setting)} | {setting.help} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -88,9 +88,9 @@ def stages_of(config: Config, dataset: data.Dataset) -> dict[str, Callable[[int]
         return lambda times: [function() for _ in range(times)]
 
     def fit(batches: tf.data.Dataset) -> Callable[[int], Any]:
-        stage = functools.partial(training.fit, model, batches)
-        stage(steps=REPETITIONS)
-        return lambda times: stage(steps=times)
+        stage = functools.partial(model.fit, batches, shuffle=False, verbose=0)
+        stage(steps_per_epoch=REPETITIONS)
+        return lambda times: stage(steps_per_epoch=times)
 
     return {
         "layer, forward": repeated(forward),

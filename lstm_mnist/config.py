@@ -115,7 +115,7 @@ class Config:
         """Return the name of the variant that these settings are, or "custom"."""
         for name in VARIANTS:
             named = variant(name)
-            if all(getattr(self, key) == getattr(named, key) for key in _settings_of(VARIANTS)):
+            if all(getattr(self, key) == getattr(named, key) for key in OF_VARIANTS):
                 return name
         return "custom"
 
@@ -163,13 +163,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "stable": {"schedule": "cosine"},
     "document_clipped": {"clip_norm": 1.0},
 }
-VARIANTS_HELP = (
-    "original: what the script does under TensorFlow 1.15 (cell, hard_sigmoid, rows); "
-    "document: the same with sigmoid gates; prose: what its text says (hidden, sigmoid, columns); "
-    "original_hidden, original_epsilon, original_cosine, original_clipped: original with that one "
-    "change (hidden; epsilon 1e-7; a learning rate that falls to 0; gradients clipped to a norm of "
-    "1); stable: document with a learning rate that falls to 0; document_clipped: document with "
-    "gradients clipped to a norm of 1."
+VARIANTS_HELP = "Named settings, original being what the script does: " + "; ".join(
+    f"{name}: {', '.join(f'{key}={value}' for key, value in settings.items()) or 'the defaults'}"
+    for name, settings in VARIANTS.items()
 )
 # What a named network is, of those with one or two layers.
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -177,19 +173,13 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     for cell, layers, both in itertools.product(CELLS, (1, 2), (False, True))
     for each in (Config(cell=cell, layers=layers, bidirectional=both),)
 }
-# The names that stand for several settings, by what they are called.
-NAMED = {"variant": VARIANTS, "network": NETWORKS}
+# The settings that the name of a variant, or of a network, stands for.
+OF_VARIANTS, OF_NETWORKS = (
+    {setting for settings in named.values() for setting in settings}
+    for named in (VARIANTS, NETWORKS)
+)
 
 
 def variant(name: str, **settings: Any) -> Config:
     """Return the Config of a named variant, with `settings` in place of its own."""
     return Config(**{**VARIANTS[name], **settings})
-
-
-def named_by(setting: str) -> str | None:
-    """Return which of "variant" and "network" decides a setting unless it is given, if any."""
-    return next((kind for kind in NAMED if setting in _settings_of(NAMED[kind])), None)
-
-
-def _settings_of(named: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    return {setting for settings in named.values() for setting in settings}

@@ -1,6 +1,5 @@
 """The order in which TensorFlow 1's `next_batch` feeds the examples of a split."""
 
-import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -31,14 +30,6 @@ def epoch_orders(
         yield EpochOrder(train.take(train_pass), train.take(train_pass), test.take(test_pass))
 
 
-def epoch_order(
-    seed: int, epoch: int, *, train_size: int, test_size: int, batch_size: int
-) -> EpochOrder:
-    """Return the order of epoch `epoch` (from 0) alone; see `epoch_orders`."""
-    orders = epoch_orders(seed, train_size=train_size, test_size=test_size, batch_size=batch_size)
-    return next(itertools.islice(orders, epoch, None))
-
-
 class _Stream:
     """The endless sequence of a split's examples that `next_batch` cuts into batches."""
 
@@ -48,7 +39,7 @@ class _Stream:
         self._rest = self._order[:0]
 
     def take(self, count: int) -> NDArray[np.int64]:
-        parts = [self._order[:0]]  # a pass of no batch at all is one
+        parts = [self._order[:0]]  # a pass may have no batch at all
         while count > 0:
             if not len(self._rest):
                 self._shuffle()

@@ -196,28 +196,6 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
     return model
 
 
-def fit(
-    model: keras.Model,
-    batches: tf.data.Dataset,
-    *,
-    steps: int,
-    epochs: int = 1,
-    initial_epoch: int = 0,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: str | int = 0,
-) -> None:
-    """Train a compiled network on the next batches, `steps` of them an epoch, in their order."""
-    model.fit(
-        batches,
-        epochs=epochs,
-        initial_epoch=initial_epoch,
-        steps_per_epoch=steps,
-        shuffle=False,
-        callbacks=list(callbacks),
-        verbose=verbose,
-    )
-
-
 def orders(config: Config, dataset: data.Dataset) -> Iterator[EpochOrder]:
     """Yield the order of every epoch of a run; see `epoch_orders`."""
     return epoch_orders(

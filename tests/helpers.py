@@ -1,6 +1,7 @@
 """What tests of several folders share: processes of the program, and waiting for them."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 from filelock import FileLock
+
+from lstm_mnist.order import EpochOrder, epoch_orders
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -153,3 +156,11 @@ def training_workers(process: subprocess.Popen[str], folder: Path) -> list[psuti
     wait_for(process, lambda: list(folder.glob(".*/history.csv")))
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def epoch_order(
+    seed: int, epoch: int, *, train_size: int, test_size: int, batch_size: int
+) -> EpochOrder:
+    """Return the order of epoch `epoch` (from 0) alone; see `epoch_orders`."""
+    orders = epoch_orders(seed, train_size=train_size, test_size=test_size, batch_size=batch_size)
+    return next(itertools.islice(orders, epoch, None))

@@ -22,7 +22,7 @@ class Contender:
 
     def train_epoch(self) -> None:
         """Train on the run's first epoch."""
-        self._training.fit(self._model, self._batches, steps=self._steps)
+        self._model.fit(self._batches, steps_per_epoch=self._steps, shuffle=False, verbose=0)
 
     def evaluate(self) -> tuple[float, float]:
         """Return the accuracy over all training and over all test images."""

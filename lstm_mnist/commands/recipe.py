@@ -11,11 +11,12 @@ _NETWORK = flags.DEFINE_enum(
     "network",
     config.Config().network,
     list(config.NETWORKS),
-    "Short for --cell, --bidirectional and --layers: a simple RNN or an LSTM; bi: and a second one "
-    "from the last time step to the first; deep: in two layers.",
+    "A simple RNN or an LSTM; bi: and a second one from the last time step to the first; deep: in "
+    "two layers.",
 )
 # The seed is a flag of `train` alone, and the kernel one of `common`.
-_FLAGS = {name: settings.define(name) for name in config.SETTINGS if name not in ("kernel", "seed")}
+_OTHERS = {"kernel", "seed", *config.OF_NETWORKS}
+_FLAGS = {name: settings.define(name) for name in config.SETTINGS if name not in _OTHERS}
 RECORD_DYNAMICS = flags.DEFINE_bool(
     "record_dynamics",
     False,
@@ -27,8 +28,12 @@ RECORD_DYNAMICS = flags.DEFINE_bool(
 def given() -> set[str]:
     """Return the names of the settings that flags on the command line decide."""
     present = {name for name in flags.FLAGS if flags.FLAGS[name].present}
-    decided = {name for name in config.SETTINGS if config.named_by(name) in present}
-    return decided | present & set(config.SETTINGS)
+    decided = present & set(config.SETTINGS)
+    if "variant" in present:
+        decided |= config.OF_VARIANTS
+    if "network" in present:
+        decided |= config.OF_NETWORKS
+    return decided
 
 
 def chosen(variant: str, seed: int) -> config.Config:

@@ -13,11 +13,11 @@ _FIELDS = {field.name: field for field in dataclasses.fields(config.Config)}
 
 
 def define(name: str) -> flags.FlagHolder[Any]:
-    """Define the flag of a setting, None unless given where a variant or a network decides it."""
+    """Define the flag of a setting, None unless given where a variant decides it."""
     setting, field = config.SETTINGS[name], _FIELDS[name]
     default, text = field.default, setting.help
-    if kind := config.named_by(name):
-        default, text = None, f"{text} By default the {kind}'s."
+    if name in config.OF_VARIANTS:
+        default, text = None, f"{text} By default the variant's."
     if setting.choices:
         return flags.DEFINE_enum(name, default, setting.choices, text)
     if field.type is bool:

@@ -50,7 +50,7 @@ def unlikeness(image: Pixels, model: Likeness | None = None) -> float:
 
 
 def oddness(image: Pixels, model: Likeness | None = None) -> float:
-    """Return the logit of an image [28, 28] to be something else than a digit."""
+    """Return the logit of the probability that an image [28, 28] is no digit."""
     model = model or load()
     hidden = np.maximum(image.ravel() @ model.hidden[:-1] + model.hidden[-1], 0)
     return float(hidden @ model.output[:-1] + model.output[-1])

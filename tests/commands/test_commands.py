@@ -103,8 +103,7 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
     finished = command(
         "train",
         "--variant=original",
-        "--network=bilstm",
-        "--layers=2",
+        "--network=deep_bilstm",
         "--readout=hidden",
         "--scan=columns",
         "--context=9",
@@ -329,12 +328,11 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["--recurrent_activation=tanh"], 2, "--recurrent_activation=tanh"),
         (["--device=tpu"], 2, "--device=tpu"),
         (["--network=gru"], 2, "--network=gru"),
-        (["--layers=0"], 2, "--layers=0"),
         (["--context=29"], 2, "--context=29"),
         (["--blanks=-1"], 2, "--blanks=-1"),
         (["--network=rnn", "--readout=hidden"], 2, "--readout=hidden: a simple RNN has one state"),
         (
-            ["--cell=rnn", "--recurrent_activation=sigmoid"],
+            ["--network=rnn", "--recurrent_activation=sigmoid"],
             2,
             "--recurrent_activation=sigmoid: a s",
         ),

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import epoch_order
 from numpy.typing import NDArray
 
 from lstm_mnist import archives, data
-from lstm_mnist.order import epoch_order, epoch_orders
+from lstm_mnist.order import epoch_orders
 from lstm_mnist.system.errors import DataError
 
 SIZES = {"train_size": 55_000, "test_size": 10_000}

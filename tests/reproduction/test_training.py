@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import epoch_order
 
 from lstm_mnist import config, data, networks, tensorflow1, training
-from lstm_mnist.order import epoch_order
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
 from lstm_mnist.system.errors import DivergedError
 
@@ -176,7 +176,7 @@ def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
         model = training.compiled(networks.build(settings), settings)
         record = training.BatchLosses()
         batches = training.batches(settings, dataset)
-        training.fit(model, batches, steps=50, callbacks=[record])
+        model.fit(batches, steps_per_epoch=50, callbacks=[record], shuffle=False, verbose=0)
         losses[kernel] = record.values
     assert len(losses["compiled"]) == 50
     # As close as a Keras port comes to the recorded original; see `verification.LOSS_BOUNDS`.
@@ -187,7 +187,8 @@ def test_steps_executed_at_once_change_nothing(few: data.Dataset) -> None:
     weights = []
     for at_once in (1, 10):
         model = training.compiled(networks.build(SMALL), SMALL, steps=at_once)
-        training.fit(model, training.batches(SMALL, few), steps=10, epochs=2)
+        batches = training.batches(SMALL, few)
+        model.fit(batches, steps_per_epoch=10, epochs=2, shuffle=False, verbose=0)
         weights.append(networks.weights(model))
     for name, value in weights[0].items():
         assert np.array_equal(value, weights[1][name])

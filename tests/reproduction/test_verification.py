@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import epoch_order
 
 from lstm_mnist import data, recording, tensorflow1, verification
-from lstm_mnist.order import epoch_order
 from lstm_mnist.recording import Check
 from lstm_mnist.system.errors import DataError
 
