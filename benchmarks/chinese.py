@@ -137,5 +137,5 @@ def table(markdown: str) -> str:
 
 
 def _cell(cell: str) -> str:
-    whole = WORDS.get(cell) or ", ".join(WORDS.get(part, part) for part in cell.split(", "))
+    whole = WORDS.get(cell) or "，".join(WORDS.get(part, part) for part in cell.split(", "))
     return re.sub(r"(?<=[\d%]) (of|to) (?=[-+\d])", lambda word: BETWEEN[word[1]], whole)
