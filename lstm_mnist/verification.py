@@ -63,12 +63,12 @@ def checks(
     if not fitting.passed or len(model.weights) != len(WEIGHT_SHAPES):
         return  # nothing that was recorded fits
     yield from tensorflow1.recipe_checks(model, "compiled")
-    yield from short_run.checks(settings, dataset)
     yield from _first_batch_checks(trace, dataset, settings, model)
     yield from tensorflow1.saturated_cell_checks(model)
     yield from tensorflow1.optimizer_checks(training.compiled(networks.build(settings), settings))
     yield from _forced_checks(trace, dataset, settings, model)
     yield from tensorflow1.initial_weight_checks(settings)
+    yield from short_run.checks(settings, dataset)
     watcher = _Watcher(trace)
     run, trained = training.run(settings, dataset, observer=watcher)
     yield from _training_checks(trace, run, watcher)
