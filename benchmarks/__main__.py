@@ -19,7 +19,7 @@ from lstm_mnist.config import Config
 from lstm_mnist.system import files, runtime
 
 PATH = record.FOLDER / "comparison.json"
-MIN_TEST_ACCURACY = 0.95  # less is not training
+MIN_TEST_ACCURACY = 0.95  # with less, it did not learn
 
 
 class Entry(NamedTuple):
@@ -43,7 +43,7 @@ ENTRIES = (
 
 
 class Measured(NamedTuple):
-    """What was measured, round by round, and what was computed meanwhile."""
+    """What was measured, round by round, and the operations that it took."""
 
     epochs: dict[Entry, list[contenders.Epoch]]
     rates: dict[str, list[float]]  # of float32 matrix products, GFLOP/s
@@ -144,7 +144,7 @@ def as_dict(measured: Measured) -> dict[str, Any]:
 
 
 def from_dict(written: dict[str, Any]) -> Measured:
-    """Return what `as_dict` made a JSON object of."""
+    """Return what `as_dict` turned into a JSON object."""
     epochs = {
         Entry(each["contender"], each["gate"]): [contenders.Epoch(**run) for run in each["rounds"]]
         for each in written["contenders"]

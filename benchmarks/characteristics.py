@@ -1,10 +1,10 @@
-"""How often each verdict is said, by simulation: `python -m benchmarks.characteristics`.
+"""How often each verdict is given, by simulation: `python -m benchmarks.characteristics`.
 
-Runs are drawn after the recorded ones. The mean of the early epochs is normal, with their standard
+Runs are drawn like the recorded ones. The mean of the early epochs is normal, with their standard
 deviation. A run falls with a given probability; when, and where it ends, are drawn from the
 recorded runs that fell, and the ends of the others from those that did not, with a normal jitter
 so that they do not tie. A shift is added to the early mean and to the ends of runs that do not
-fall. On the other side stand as many runs as the protocol plans to record, by the recorded rate.
+fall. They are compared with as many runs as the protocol plans to record, of the recorded rate.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PATH = record.FOLDER / "characteristics.json"
 SIMULATIONS = 300
 COUNTS = (40, 20)  # runs of a study
 JITTER = 0.05  # points
-# Points in the early mean, and the probability of a fall; None: that of the recorded runs.
+# Shift of the early mean in points, and probability of a fall; None: that of the recorded runs.
 SCENARIOS: Sequence[tuple[float, float | None]] = (
     (0.0, None),
     (-0.1, None),
@@ -43,7 +43,7 @@ Draw = Callable[[int, float, float], statistics.Measures]
 
 
 class Recorded(NamedTuple):
-    """What runs are drawn after."""
+    """The recorded figures that drawn runs resemble."""
 
     early_mean: float
     early_sd: float
@@ -58,7 +58,7 @@ class Recorded(NamedTuple):
 
 
 def recorded() -> Recorded:
-    """Return what the recorded runs say."""
+    """Return the recorded runs' figures."""
     curves = reference.recorded_test_curves()
     early = [statistics.early(curve) for curve in curves]
     falls = [statistics.first_fall(curve) for curve in curves]
@@ -73,7 +73,7 @@ def recorded() -> Recorded:
 
 
 def drawing(like: Recorded, random: np.random.Generator) -> Draw:
-    """Return what draws a number of runs, by a shift of accuracy and a rate of falls."""
+    """Return a function that draws runs, by number, shift of accuracy and rate of falls."""
 
     def draw(count: int, shift: float, rate: float) -> statistics.Measures:
         falls = random.random(count) < rate
@@ -93,7 +93,7 @@ def drawing(like: Recorded, random: np.random.Generator) -> Draw:
 
 
 def simulate(simulations: int) -> list[dict[str, Any]]:
-    """Return for each number of runs and each scenario how often each word is said."""
+    """Return for each number of runs and each scenario how often each verdict is given."""
     like = recorded()
     draw = drawing(like, np.random.default_rng(0))
     found = []
@@ -112,7 +112,7 @@ def simulate(simulations: int) -> list[dict[str, Any]]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the table in Markdown: how often each word is said, in percent."""
+    """Return the table in Markdown: how often each verdict is given, in percent."""
     lines = [
         f"| runs | early mean, points | share that falls | {' | '.join(WORDS)} | studies |",
         f"|--:|--:|--:|{'--:|' * len(WORDS)}--:|",

@@ -2,7 +2,7 @@
 
 import re
 
-# Cells, or what comes before a comma in them. Others stay as they are.
+# Translations of table cells, or of their text before a comma. Others stay as they are.
 WORDS = {
     "runs": "运行",
     "at the end: median (range)": "结束时：中位数（范围）",

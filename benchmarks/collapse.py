@@ -17,7 +17,7 @@ from lstm_mnist.studies import records, statistics
 
 PATH = record.FOLDER / "collapse.json"
 EPOCHS = (30, 60, 90)
-# By the gates: plain, clipped, and with a falling rate.
+# Variants by their gates: plain, clipped, and with a falling rate.
 ARMS = {
     "hard sigmoid": ("original", "original_clipped", "original_cosine"),
     "sigmoid": ("document", "document_clipped", "stable"),
@@ -28,7 +28,7 @@ Groups = Mapping[str, list[records.Record]]
 
 
 def read(path: Path = PATH) -> Groups:
-    """Return the study's runs by variant, nothing before it was made."""
+    """Return the study's runs by variant; empty until the study is made."""
     return records.pooled(records.read([path], diverged=True)) if path.exists() else {}
 
 
@@ -67,7 +67,7 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def table_of_tests(groups: Groups) -> str:
-    """Return which of gates, clipping and rate matter for the time to the first fall."""
+    """Return tests of which of gates, clipping and rate matter for the time to the first fall."""
     there = [pair for pair in pairs() if all(name in groups for name in pair)]
     if not there:
         return NOTHING
@@ -94,10 +94,10 @@ def table_of_tests(groups: Groups) -> str:
 
 
 def announcements(groups: Groups) -> list[tuple[str, int, int, float, float]]:
-    """Return variant, seed, epoch, own gain and that of those standing, of each fall.
+    """Return each fall's variant, seed and epoch, its run's gain, and that of runs still standing.
 
-    The gains are those after the epoch before the fall; the other is the median over the plain runs
-    that have not fallen by the epoch of the fall.
+    Both gains are taken after the epoch before the fall; the second is the median over the plain
+    runs that have not fallen by the epoch of the fall.
     """
     plain = [run for names in ARMS.values() for run in groups.get(names[0], ())]
     falls = [(run, statistics.first_fall(run.test_curve)) for run in plain if run.dynamics]

@@ -22,14 +22,14 @@ from lstm_mnist.recording import BATCH_SIZE, Check
 # Contenders, and whether their Adam adds epsilon to the corrected root.
 PEERS = {"pytorch": True, "jax_scan": False}
 STEPS = 10
-# Those of `verification` for this project's own float32.
+# The bounds of `verification` for this project's own float32.
 STATE_BOUND, LOSS_BOUND = 1e-6, 3e-4
 
 Array = NDArray[Any]  # of float64
 
 
 class Gate(NamedTuple):
-    """A gate's activation, and its slope where it has a value."""
+    """A gate's activation, and its slope as a function of its value."""
 
     activation: Callable[[Array], Array]
     slope: Callable[[Array], Array]
@@ -104,7 +104,7 @@ def loss(logits: NDArray[Any], labels: NDArray[np.uint8]) -> float:
 
 
 def checks(trace: recording.Trace, dataset: data.Dataset) -> Iterator[Check]:
-    """Yield what the peers make of a trace's first steps against the reference."""
+    """Compare the peers with the reference over a trace's first steps."""
     config = Config(seed=trace.seed, batch_size=BATCH_SIZE)
     order = next(contenders.orders(config, dataset))[:STEPS]
     weights = trace.weights(0)

@@ -1,4 +1,4 @@
-"""What the matrix products alone would take at the rate that this machine reaches."""
+"""How long the matrix products alone would take at the rate that this machine reaches."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from benchmarks.contenders import CLASSES
 from lstm_mnist import data
 from lstm_mnist.config import Config
 
-# A product long enough to reach the full rate, repeated to find an undisturbed one.
+# A product large enough to reach the full rate, repeated to find an undisturbed one.
 SIZE, REPETITIONS = 4_096, 3
 
 
@@ -26,8 +26,8 @@ def work(config: Config, dataset: data.Dataset) -> Work:
     lstm = 2 * steps * (features + config.units) * gates
     dense = 2 * config.units * CLASSES
     forward = lstm + dense
-    # The weights' gradients cost what forward costs, and so does the dense layer's input; of what
-    # goes into the LSTM only the states have a gradient.
+    # The weights' gradients cost as much as the forward pass, and the gradient of the dense layer's
+    # input as much as that layer; of the LSTM's inputs only the states have a gradient.
     backward = forward + dense + 2 * steps * gates * config.units
     trained = len(dataset.train.labels)
     return Work(

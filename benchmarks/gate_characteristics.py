@@ -1,4 +1,4 @@
-"""How gates of known changes end, simulated: `python -m benchmarks.gate_characteristics`.
+"""How gates end after known changes, simulated: `python -m benchmarks.gate_characteristics`.
 
 Takes minutes, and writes `results/gate_characteristics.json`.
 """
@@ -18,7 +18,7 @@ GATES, GATES_UNCHANGED = 100_000, 2_000_000
 
 
 def main() -> None:
-    """Simulate, and write what came out."""
+    """Simulate, and write the results."""
     committed = calibration.read(calibration.COMMITTED).baseline
     plan = Plan()
     cases = [
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return what was simulated in Markdown."""
+    """Return the simulations in Markdown."""
     lines = [
         "| calibrated runs | change in points | fails | of these undecided | called improved "
         "| runs: mean | median | 95 % within |",

@@ -1,6 +1,6 @@
 """Runs of `stable` with few epochs, to choose the gate's from: `python -m benchmarks.gate_epochs`.
 
-Writes `results/gate_epochs.json`. What `runs/gate_epochs` holds is not trained again.
+Writes `results/gate_epochs.json`. Runs that `runs/gate_epochs` holds are not trained again.
 """
 
 import itertools

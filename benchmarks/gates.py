@@ -1,7 +1,7 @@
 """Gates of the unchanged program and of sabotaged ones, for real: `python -m benchmarks.gates`.
 
-What `results/gates.json` has is not gated again; remove it to measure everything anew. With the
-name of a sabotage, that one alone is gated in this process, and further arguments are flags of
+Gates that `results/gates.json` has are not run again; remove it to measure everything anew. With
+the name of a sabotage, that one alone is gated in this process, and further arguments are flags of
 `gate`.
 """
 
@@ -19,7 +19,7 @@ from lstm_mnist.system import files, runtime
 
 PATH = record.FOLDER / "gates.json"
 UNCHANGED = "nothing"
-SEEDS = range(0, 1000, 50)  # of the first runs of gates of the unchanged program
+SEEDS = range(0, 1000, 50)  # the first seed of each gate of the unchanged program
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def circumstances() -> dict[str, Any]:
-    """Return with what and at which state of the program the gates were made."""
+    """Return the versions and the state of the program with which the gates were run."""
     return {"versions": runtime.versions(), "git": runtime.git_state()}
 
 
@@ -112,7 +112,7 @@ def table_of_unchanged(gates: Sequence[dict[str, Any]]) -> str:
 
 
 def _seconds(gates: Sequence[dict[str, Any]]) -> str:
-    """Return the seconds, nothing where the machine was not quiet."""
+    """Return the seconds, empty if the machine was not quiet."""
     seconds = [gate["seconds"] for gate in gates]
     if None in seconds:
         return ""

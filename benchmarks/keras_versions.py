@@ -1,7 +1,7 @@
 """Which versions of Keras read this project's files: `python -m benchmarks.keras_versions`.
 
-It installs them, and a TensorFlow of their time, in an environment of its own. That TensorFlow is
-there for Python 3.9 to 3.12.
+It installs them, and a TensorFlow of their time, in an environment of its own. That TensorFlow
+exists for Python 3.9 to 3.12.
 """
 
 import subprocess

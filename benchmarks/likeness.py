@@ -1,4 +1,4 @@
-"""Fit how like MNIST's digits an image is: `python -m benchmarks.likeness`."""
+"""Fit the measures of an image's likeness to MNIST's digits: `python -m benchmarks.likeness`."""
 
 import os
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 Images = NDArray[np.float32]
 
 SEED, AXES, UNITS, EPOCHS = 0, 25, 128, 16
-# How many drawn images of each kind.
+# Drawn images of each kind.
 COUNT = 8_000
-# The shares of the held-out images that may exceed each limit. Oddness finds more for its share.
+# The shares of the held-out images that may exceed each limit. Oddness detects more for its share.
 EXCEEDED = (0.001, 0.007)
 
 

@@ -16,7 +16,7 @@ from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import PictureError
 
 PHOTOGRAPH = "photograph"
-# Of scikit-image's data, all that are photographs, through a microscope or a telescope too.
+# All photographs in scikit-image's data, including those through a microscope or a telescope.
 PHOTOGRAPHS = (
     "astronaut.png",
     "brick.png",
@@ -41,7 +41,7 @@ def main() -> None:
     """Print a row of a table for each kind: pictures, and how many were unread, right, doubted."""
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS, PHOTOGRAPH, "pair, --many", "MNIST row, --many"]
-    # argparse holds what it got against the choices as a whole where it got nothing.
+    # Given no kinds, argparse compares the empty list itself with the choices.
     parser.add_argument(
         "kinds", nargs="*", choices=[*kinds, []], metavar="KIND", help=f"of {', '.join(kinds)}"
     )
@@ -78,7 +78,7 @@ def doubt(file: bytes) -> str | None:
 
 
 def score(pictures: list[tuple[bytes, int]]) -> tuple[int, int, int]:
-    """Return how many pictures could not be read, were named right, and raised a doubt."""
+    """Return how many pictures could not be read, were named correctly, and raised a doubt."""
     digits, labels = [], []
     for file, label in pictures:
         try:
@@ -122,7 +122,7 @@ def mnist_row(number: int, seed: int, digits: shapes.Digits) -> tuple[bytes, lis
 
 
 def score_rows(rows: list[tuple[bytes, list[int]]]) -> int:
-    """Return in how many pictures each digit was found and named right."""
+    """Return in how many pictures each digit was found and named correctly."""
     found = [
         [digit.image for digit in preprocessing.digits(io.BytesIO(file), many=True)]
         for file, _ in rows

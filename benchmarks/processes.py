@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 class Worker:
     """A process of its own, which keeps its state from call to call.
 
-    A context manager, at whose end the process ends.
+    A context manager, which ends the process when it exits.
     """
 
     def __init__(self, threads: int) -> None:
@@ -41,9 +41,9 @@ class Worker:
 
 
 def machine() -> dict[str, Any]:
-    """Return what this project's runs say of the machine.
+    """Return what this project's runs record about the machine.
 
-    A process of its own tells it: TensorFlow is started by variables of the environment, which the
+    It is asked in a process of its own: starting TensorFlow sets environment variables, which the
     other libraries' processes would inherit.
     """
     with Worker(runtime.cores()) as worker:
@@ -51,6 +51,6 @@ def machine() -> dict[str, Any]:
 
 
 def _confine(threads: int) -> None:
-    """Leave this process no GPU, and so many cores: every library starts a thread for each."""
+    """Leave this process no GPU, and so many cores: every library starts a thread per core."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

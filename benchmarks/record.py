@@ -1,4 +1,4 @@
-"""Where results are kept, what is told with them, and how pictures are written."""
+"""Where results are kept, what is recorded with them, and how pictures are written."""
 
 import datetime
 import importlib.metadata
@@ -14,7 +14,7 @@ PEERS = ("torch", "jax")
 
 
 def circumstances(machine: dict[str, Any]) -> dict[str, Any]:
-    """Return when, on what and with what something was measured, as a JSON object."""
+    """Return when, on which machine and with which versions something was measured, for JSON."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine,

@@ -15,7 +15,7 @@ from lstm_mnist.recurrence import layers
 
 
 def put(place: Any, name: str, value: Any) -> None:
-    """Put something in another's place, for good."""
+    """Replace an attribute, for good."""
     mock.patch.object(place, name, value).start()
 
 
@@ -25,7 +25,7 @@ def adam(**arguments: Any) -> None:
 
 
 def recipe(module: Any, function: str, **changes: Any) -> None:
-    """Have a function that takes a Config take it with other settings."""
+    """Change settings of the Configs that a function is called with."""
     original = getattr(module, function)
 
     def changed(*given: Any, **named: Any) -> Any:
@@ -62,7 +62,7 @@ def shifted(split: data.Split) -> data.Split:
 
 
 def orders(change: Callable[[EpochOrder], EpochOrder]) -> None:
-    """Change in which order the examples of every epoch are fed."""
+    """Change the order in which the examples of every epoch are fed."""
     original = training.orders
 
     def changed(*given: Any) -> Iterator[EpochOrder]:
@@ -72,7 +72,7 @@ def orders(change: Callable[[EpochOrder], EpochOrder]) -> None:
 
 
 def half_the_last_batch(order: EpochOrder) -> EpochOrder:
-    """Feed the other half twice."""
+    """Feed half of the last batch twice, and the other half not at all."""
     train = order.train.copy()
     train[-50:] = train[-100:-50]
     return order._replace(train=train)
@@ -105,7 +105,7 @@ def float16() -> None:
 
 
 def all_right() -> None:
-    """Take the labels for the predictions."""
+    """Count every prediction as correct."""
     score = training.score
     put(
         training,
@@ -115,7 +115,7 @@ def all_right() -> None:
 
 
 def no_bias(gate: int) -> None:
-    """Leave one gate without its bias, in the order i, f, c, o."""
+    """Leave one gate without its bias; gates are numbered in the order i, f, c, o."""
     weights = layers.FastLSTM._weights
 
     def changed(self: Any) -> Any:

@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 class Point(NamedTuple):
-    """What is varied."""
+    """A value for each quantity that is varied."""
 
     units: int = Config.units
     batch_size: int = Config.batch_size
@@ -100,7 +100,7 @@ def _first(split: data.Split, fraction: float) -> data.Split:
 
 
 def draw(seconds: dict[Point, dict[str, float]], path: Path) -> None:
-    """Draw one panel for each thing varied."""
+    """Draw one panel for each quantity that is varied."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 

@@ -42,7 +42,7 @@ RENDERED = re.compile(
     r"(<!-- End of what is rendered\. -->\n)",
     re.DOTALL,
 )
-SUMMARISED = ("original", "document", "stable")  # by the README
+SUMMARISED = ("original", "document", "stable")  # in the README
 STEPS_PER_EPOCH = 550
 
 Groups = dict[str, list[records.Record]]
@@ -64,7 +64,7 @@ def main() -> None:
     recorded = reference.recorded_test_curves()
     ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
     svg = plots.finals("finals", finals, recorded, plots.limits_of(ends))
-    # Outside a page the picture has no colour of text to take.
+    # Outside a page there is no text colour for the picture to take.
     framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
     files.write_text(record.FOLDER / "finals.svg", framed)
     for module in (blanks, context):
@@ -93,12 +93,12 @@ def is_chinese(page: Path) -> bool:
 
 
 def rendered(page: str, tables: Tables) -> str:
-    """Return a page with tables in the places that it has for them."""
+    """Return a page with tables in the places marked for them."""
     return RENDERED.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[3]}", page)
 
 
 def tables(groups: Groups, *, chinese: bool) -> Tables:
-    """Return by name what makes the pages' tables, in Markdown."""
+    """Return by name the functions that make the pages' tables, in Markdown."""
     made = {
         "summary": lambda: table_of_summary(groups),
         "variants": lambda: table_of_variants(groups),
@@ -233,7 +233,7 @@ def falls(groups: collapse.Groups, *, chinese: bool) -> str:
 
 
 def printed(runs: list[records.Record]) -> str:
-    """Return what `compare` prints of runs, as a block."""
+    """Return what `compare` prints about runs, as a code block."""
     (name,) = {run.label for run in runs}
     return f"```\n{text.describe(summary.summarise(name, runs), runs)}\n```\n"
 

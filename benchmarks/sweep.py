@@ -12,7 +12,7 @@ from lstm_mnist.studies import fleet, records, reference
 from lstm_mnist.system import runtime
 
 SEEDS = range(3)
-# The recipe that ends near its best epoch, cut short: what is compared are networks and inputs.
+# `stable`, which ends near its best epoch, cut short: networks and inputs are what is compared.
 EPOCHS = 5
 
 
@@ -24,7 +24,7 @@ def settings(**changes: Any) -> list[config.Config]:
 def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list[records.Record]:
     """Read flags, train what is missing, write `results/<name>.json` and return its runs.
 
-    `runs` are settings by the names of their folders.
+    `runs` maps the names of folders to settings.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--study_dir", type=Path, default=Path("runs", name))

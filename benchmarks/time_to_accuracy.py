@@ -157,7 +157,7 @@ def read(path: Path, circumstances: dict[str, Any]) -> Outcomes:
 
 
 def outcomes_of(runs: list[dict[str, Any]]) -> Outcomes:
-    """Return runs, as the file of results has them, by their tasks."""
+    """Return the outcomes of the runs in a file of results, by their tasks."""
     return {
         Task(**{name: run[name] for name in Task._fields}): Outcome(
             **{name: run[name] for name in Outcome._fields}

@@ -1,4 +1,4 @@
-"""Tables of the measures: beside the recorded runs, beside `original`, and the reported pair."""
+"""Tables of the measures: against the recorded runs, against `original`, and the reported pair."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ MEASURES = (
 
 
 def table_of_verdicts(groups: Groups, _: text.Translate = text.english) -> str:
-    """Return what each variant's runs are beside the recorded ones, and the verdict."""
+    """Return how each variant's runs compare with the recorded ones, and the verdict."""
     lines = [f"{_head('runs minus recorded')} verdict | departs from the plan |"]
     lines.append("|---|--:|--:|--:|--:|--:|--:|---|---|")
     for label, runs in _variants(groups):
@@ -30,7 +30,7 @@ def table_of_verdicts(groups: Groups, _: text.Translate = text.english) -> str:
 
 
 def table_of_changes(groups: Groups) -> str:
-    """Return what each single change alters, beside the runs of `original`."""
+    """Return what each single change alters, compared with the runs of `original`."""
     original = config.variant("original")
     rows = []
     for label, runs in _variants(groups):

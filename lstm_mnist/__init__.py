@@ -1,6 +1,6 @@
 """A faithful reproduction of a TensorFlow 1 script that trains an LSTM on the rows of MNIST.
 
-What a notebook or a test needs is imported from here, and lives in `api.py`.
+Notebooks and tests import what they need from here; it lives in `api.py`.
 """
 
 import importlib
@@ -52,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return one of the names above. They are imported late, and none of the program's own."""
+    """Return one of the names above, imported only when asked for; the program uses none."""
     if name in __all__:
         return getattr(importlib.import_module("lstm_mnist.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ COMMANDS = {
     "export": "write a network for other programs: SavedModel, LiteRT or ONNX",
 }
 DEFAULT_COMMAND = "train"
-BROKEN_PIPE = 141  # 128 + the signal's number, as shells have it
+BROKEN_PIPE = 141  # 128 + the signal's number, as shells report it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(error: Exception) -> tuple[int, str]:
-    """Return the exit code of what a command raised, and the line that tells of it."""
+    """Return the exit code for what a command raised, and the line to print."""
     known = error if isinstance(error, UserError) else errors.of_memory(error)
     if known is None and isinstance(error, OSError):
         known = streams.failure(error) or errors.of_file(error)

@@ -1,4 +1,4 @@
-"""The calls with which a notebook or a test trains, evaluates, verifies and gates.
+"""Functions with which a notebook or a test trains, evaluates, verifies and gates.
 
 All of them, and the types that they take and return, can be imported from `lstm_mnist` itself.
 """
@@ -36,7 +36,7 @@ _PLAN = Plan()
 def start(device: str = "auto", kernel: str = "auto") -> dict[str, Any]:
     """Start TensorFlow as the program does, and return what it runs on.
 
-    To be called once, before anything else imports TensorFlow. `device` is "auto", "cpu" or "gpu",
+    Call it once, before anything else imports TensorFlow. `device` is "auto", "cpu" or "gpu",
     `kernel` "auto", "compiled" or "keras"; a Config's kernel must be the same. Raises UserError
     where the machine lacks what is asked for.
     """
@@ -46,7 +46,7 @@ def start(device: str = "auto", kernel: str = "auto") -> dict[str, Any]:
 def load(data_dir: str | None = None) -> "Dataset":
     """Return MNIST's three splits, as `read_data_sets` made them; no connection is attempted.
 
-    `data_dir` is TFDS's (None: its default place). Raises UserError.
+    `data_dir` is TFDS's data directory (None: its default place). Raises UserError.
     """
     from lstm_mnist import data
 
@@ -61,7 +61,7 @@ def build(config: Config) -> "keras.Model":
 
 
 def train(config: Config, dataset: "Dataset") -> tuple[Run, "keras.Model"]:
-    """Train a new network and return what every epoch yielded, and the network after the last one.
+    """Train a new network; return every epoch's results, and the network after the last one.
 
     Raises UserError where a loss or a weight is not finite.
     """
@@ -104,9 +104,9 @@ def gate_change(
 ) -> Outcome:
     """Train runs of a network of yours until a drop of the test accuracy is shown or refuted.
 
-    `build` returns it, images [B, 28, 28] in, logits [B, 10] out, for the settings of the runs of
-    `against`, a file of `gate --calibrate` (None: the one that is part of the package). The runs
-    have `seed` and those that follow. Raises UserError.
+    `build` returns the network (images [B, 28, 28] in, logits [B, 10] out) for the settings of the
+    runs in `against`, a file written by `gate --calibrate` (None: the package's own). The runs have
+    the seeds `seed`, `seed + 1` and so on. Raises UserError.
     """
     from lstm_mnist.recurrence import layers
     from lstm_mnist.studies import gating
@@ -136,7 +136,7 @@ def verify(
 def read(*paths: Path) -> "list[Record]":
     """Return finished runs from their folders, from folders of them, or from study files.
 
-    What is incomplete, not finite or contradicts itself is not read. Raises UserError.
+    Raises UserError, also for runs that are incomplete, not finite or inconsistent.
     """
     from lstm_mnist.studies import records
 

@@ -34,17 +34,17 @@ ARCHIVE_SHA256 = {
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
     ),
 }
-# In the data directory, the digests of TFDS's records: it writes other bytes every time.
+# File in the data directory with the digests of TFDS's records, whose bytes differ every time.
 RECORDS = "mnist-records.json"
-# The beginning of the name of the folder in which TFDS works.
+# Prefix of the name of the folder in which TFDS works.
 _WORK = ".mnist-unpacked-"
-NEEDED = 130 * 10**6  # bytes, about what preparing takes up meanwhile
+NEEDED = 130 * 10**6  # bytes: about the space that preparing takes
 
 
 def prepared(data_dir: str | None, *, progress: bool) -> Any:
-    """Return TFDS's builder of MNIST, after preparing the dataset where it is missing.
+    """Return TFDS's builder of MNIST, preparing the dataset first if it is missing.
 
-    Raises DataError where an archive is not what it should be, and OutputError.
+    Raises DataError if an archive is not what it should be, and OutputError.
     """
     import tensorflow_datasets as tfds
 
@@ -64,8 +64,8 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
 def _prepare(data_dir: Path, *, progress: bool) -> None:
     """Prepare MNIST from the embedded archives, or wait for the process that is doing it.
 
-    All is made in one temporary folder, so that nothing else is left behind by a process that ends
-    meanwhile.
+    Everything is made in one temporary folder, so that a process that ends early leaves nothing
+    else behind.
     """
     import tensorflow_datasets as tfds
 
@@ -95,7 +95,7 @@ def _made(work: Path) -> Any:
                 download_dir=work / "unpacked",
                 download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
             )
-    except Exception as error:  # what each of its writers raises
+    except Exception as error:  # each of TFDS's writers raises errors of its own
         reason = next(iter(str(error).splitlines()), "")
         raise OutputError(f"{type(error).__name__}: {reason}") from error
     return builder
@@ -103,9 +103,9 @@ def _made(work: Path) -> Any:
 
 @contextlib.contextmanager
 def alone(data_dir: Path) -> Iterator[None]:
-    """Hold MNIST's files in a data directory against other processes, after waiting for them.
+    """Lock MNIST's files in a data directory, after waiting for other processes.
 
-    What killed ones left is removed. Raises OutputError.
+    Removes what killed processes left. Raises OutputError.
     """
     # TFDS has no lock of its own: of two processes that prepare at once, both may fail.
     with files.locked(data_dir / ".mnist.lock", str(data_dir), wait=True):
@@ -116,7 +116,7 @@ def alone(data_dir: Path) -> Iterator[None]:
 
 
 def _digests(builder: Any, split: str) -> dict[str, str]:
-    """Return the SHA-256 of the files of records of a split by their names."""
+    """Return the SHA-256 of each of a split's record files, by file name."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(builder.data_path.glob(f"*-{split}.tfrecord*"))
@@ -168,5 +168,5 @@ def _archive_index(split: str, size: int) -> list[int]:
 
 
 def damaged(path: Path, reason: str) -> DataError:
-    """Return the error that a prepared file is not what it should be."""
+    """Return the error for a prepared file that is not what it should be."""
     return DataError(f"{path} is damaged ({reason}): delete it to have it prepared again")

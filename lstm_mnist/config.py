@@ -1,4 +1,4 @@
-"""The recipe: every setting once, with its default, where that comes from, and what it may be.
+"""The recipe: every setting once, with its default, the default's source and the values allowed.
 
 Flags, settings files and the table in docs/settings.md are made from this.
 """
@@ -25,7 +25,7 @@ SCRIPT, OURS = "the script", "ours"  # sources of defaults
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What there is to know about a setting beside its type and its default."""
+    """What is known of a setting besides its type and default."""
 
     source: str  # of the default
     help: str  # of the flag
@@ -45,7 +45,7 @@ class Config:
     """One run's settings; the defaults are the `document` variant of the original script."""
 
     # The script's `final_state[1]` is c under TensorFlow 1.15, whose Keras LSTMCell keeps [h, c];
-    # its comment says h.
+    # the script's comment says h.
     readout: str = _setting("cell", SCRIPT, "State that the dense layer reads.", choices=READOUTS)
     # TensorFlow 1's Keras LSTMCell has the hard sigmoid clip(0.2 x + 0.5, 0, 1).
     recurrent_activation: str = _setting(
@@ -60,7 +60,7 @@ class Config:
         False, SCRIPT, "Read the time steps in both directions.", generation=1
     )
     layers: int = _setting(1, SCRIPT, "Layers on top of each other.", minimum=1, generation=1)
-    # The document's section 0x00 tells of finite contexts, 0x04 of distant ones.
+    # The document's section 0x00 is about finite contexts, 0x04 about distant ones.
     context: int = _setting(
         STEPS,
         OURS,
@@ -107,12 +107,12 @@ class Config:
         OURS,
         "Determines the initial weights and the order of the examples.",
         minimum=0,
-        maximum=2**32 - 1,  # what NumPy's generator takes
+        maximum=2**32 - 1,  # the largest seed of NumPy's generator
     )
 
     @property
     def variant(self) -> str:
-        """Return the name of the variant that these settings are, or "custom"."""
+        """Return the name of the variant with these settings, or "custom"."""
         for name in VARIANTS:
             named = variant(name)
             if all(getattr(self, key) == getattr(named, key) for key in OF_VARIANTS):
@@ -132,7 +132,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the settings of a JSON object, which differs from their `as_dict` if unsound."""
+        """Return the settings in a JSON object; their `as_dict` differs from an unsound one."""
         return cls(**{name: value for name, value in settings.items() if name in SETTINGS})
 
     def differences(self, other: "Config") -> list[str]:
@@ -144,8 +144,8 @@ SETTINGS: Mapping[str, Setting] = {
     field.name: field.metadata["setting"] for field in dataclasses.fields(Config)
 }
 
-# A variant is a named set of the settings in which script and prose disagree, or which decide
-# whether a run collapses: what it changes in the defaults.
+# A variant names a choice of the settings in which script and prose disagree, or which decide
+# whether a run collapses. Here are its changes to the defaults.
 DEFAULT_VARIANT = "document"
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # What ran under TensorFlow 1.15.
@@ -167,13 +167,13 @@ VARIANTS_HELP = "Named settings, original being what the script does: " + "; ".j
     f"{name}: {', '.join(f'{key}={value}' for key, value in settings.items()) or 'the defaults'}"
     for name, settings in VARIANTS.items()
 )
-# What a named network is, of those with one or two layers.
+# The settings of each named network with one or two layers.
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     each.network: {"cell": each.cell, "bidirectional": each.bidirectional, "layers": each.layers}
     for cell, layers, both in itertools.product(CELLS, (1, 2), (False, True))
     for each in (Config(cell=cell, layers=layers, bidirectional=both),)
 }
-# The settings that the name of a variant, or of a network, stands for.
+# The settings that a variant's name decides, and those that a network's does.
 OF_VARIANTS, OF_NETWORKS = (
     {setting for settings in named.values() for setting in settings}
     for named in (VARIANTS, NETWORKS)

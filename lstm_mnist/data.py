@@ -33,7 +33,7 @@ class Split(NamedTuple):
 
     @property
     def images(self) -> NDArray[np.float32]:
-        """Return a copy of the pixels, scaled to [0, 1], of four times their size."""
+        """Return the pixels scaled to [0, 1]: a copy of four times their size."""
         return scale(self.pixels)
 
 
@@ -62,7 +62,7 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
     else:
         splits = _read_prepared(builder)
         _check(splits, builder.data_path)
-        with contextlib.suppress(OutputError):  # only faster; a read-only folder does without
+        with contextlib.suppress(OutputError):  # it only saves time: read-only folders lack it
             _keep(decoded, splits)
     return Dataset(**splits)
 
@@ -85,7 +85,7 @@ def digest(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
 def _read_prepared(builder: Any) -> dict[str, Split]:
     """Decode TFDS's records into the three splits."""
     pixels, labels = archives.read(builder, "train")
-    held_out = TOTALS["validation"]  # the first training images, as `read_data_sets` has it
+    held_out = TOTALS["validation"]  # the first training images, as in `read_data_sets`
     return {
         "train": Split(pixels[held_out:], labels[held_out:]),
         "validation": Split(pixels[:held_out], labels[:held_out]),
@@ -113,7 +113,7 @@ def _keep(path: Path, splits: dict[str, Split]) -> None:
 
 
 def write_decoded(path: Path, splits: dict[str, Split]) -> None:
-    """Write splits by their names as one file that NumPy reads. Raises OutputError."""
+    """Write splits, by name, to one file that NumPy reads. Raises OutputError."""
     arrays = {
         f"{name}_{field}": array
         for name, split in splits.items()
@@ -124,5 +124,5 @@ def write_decoded(path: Path, splits: dict[str, Split]) -> None:
 
 
 def scale(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Scale pixels to [0, 1] by the product with float32(1/255), as `read_data_sets` does."""
+    """Scale pixels to [0, 1] by multiplying with float32(1/255), as `read_data_sets` does."""
     return np.multiply(pixels, SCALE, dtype=np.float32)

@@ -35,7 +35,7 @@ def build(config: Config) -> keras.Model:
     """Build the network from images [B, 28, 28] in [0, 1] to logits [B, 10].
 
     The initial weights depend on `config.seed` alone and are distributed as TensorFlow 1.15's:
-    glorot-uniform kernels, an orthogonal recurrent kernel, zero biases but one for the forget gate.
+    glorot-uniform kernels, an orthogonal recurrent kernel, zero biases but ones for forget gates.
     Simple RNNs have no biases, as in the document's equations.
     """
     images = keras.Input((STEPS, FEATURES), name="images")
@@ -43,7 +43,7 @@ def build(config: Config) -> keras.Model:
     state = _recurrences(steps, config)
     if config.bidirectional:
         # o = g(V s + V' s') in section 0x02. A classifier of whole images reads s after the last
-        # step and s' after the first: each is the only one that has seen the whole image.
+        # step and s' after the first: in each direction, the only state that has seen all of it.
         reverse = keras.ops.flip(steps, axis=1)
         state = keras.ops.concatenate([state, _recurrences(reverse, config, backward=True)], axis=1)
     *_, dense_seed = _seeds(config.seed, 3)
@@ -99,7 +99,7 @@ def _initializers(seed: int, layer: int, backward: bool) -> dict[str, keras.Init
 
 
 def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
-    """Return a layer whose outputs are those of Keras' with `return_state=True`."""
+    """Return a layer with the outputs of Keras' own with `return_state=True`."""
     compiled = layers.choose(config.kernel) == "compiled"
     if not compiled:  # Keras computes the inputs' gradient only where it is used
         del arguments["inputs_gradient"]
@@ -122,7 +122,7 @@ def _recurrent_layer(config: Config, **arguments: Any) -> keras.layers.Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a network says of itself, by the layers that `build` gave it."""
+    """The parts of a network, recognised by the layers that `build` gave it."""
 
     scan: str  # one of config.SCANS
     cell: str  # one of config.CELLS
@@ -132,7 +132,7 @@ class Parts:
 
     @property
     def readout(self) -> int:
-        """Return which of its layer's last states a network of one layer classifies."""
+        """Return which last state of its only layer the network classifies, as an index."""
         (layer,) = self.recurrent
         _, *states = layer.output
         return next(i for i, state in enumerate(states) if state is self.classifier.input)
@@ -165,7 +165,7 @@ def memory(model: keras.Model) -> keras.Model:
 
 
 def weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """Return the script's network's weights by name; the gates lie in the order i, f, c, o."""
+    """Return the script's network's weights by name; the gates are in the order i, f, c, o."""
     return dict(zip(WEIGHTS, model.get_weights(), strict=True))
 
 

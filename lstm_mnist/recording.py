@@ -44,7 +44,7 @@ _SHAPES = {
     )
     for name, shape in WEIGHT_SHAPES.items()
 }
-# The script's accuracies are float32 means over batches: so close to a count of images they come.
+# How far a script's accuracy, a float32 mean over batches, may be from a whole count of images.
 _COUNT_TOLERANCE = 0.05
 
 
@@ -69,14 +69,14 @@ class Trace(NamedTuple):
         return self.group(f"after_{step}" if step else "initial")
 
     def correct(self, epoch: int) -> tuple[int, int]:
-        """Return how many training and test images were right after an epoch (from 0)."""
+        """Return the numbers of correct training and test images after an epoch (from 0)."""
         train, test = np.rint(_correct(self.arrays["accuracy_percent"])[epoch])
         return int(train), int(test)
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One quantity of ours beside the recorded, or expected, one."""
+    """One quantity of ours, compared with the recorded or expected one."""
 
     quantity: str
     ours: float | str
@@ -93,9 +93,9 @@ class Check:
     def close(
         cls, quantity: str, ours: Any, recorded: Any, bound: float, *, relative: bool = False
     ) -> "Check":
-        """Compare arrays of one shape, shown where they differ most.
+        """Compare arrays of one shape; the check shows the entries that differ most.
 
-        The difference is the largest absolute one, and NaN if there is any or the shapes differ.
+        The difference is the largest absolute one, or NaN if there is any or the shapes differ.
         `relative` divides it by the largest recorded entry.
         """
         ours, recorded = (np.asarray(array, dtype=np.float64) for array in (ours, recorded))
@@ -115,7 +115,7 @@ class Check:
     def settings(
         cls, quantity: str, ours: Mapping[str, Any], recorded: Mapping[str, Any]
     ) -> "Check":
-        """Compare settings by name and value; the difference is how many are not the same."""
+        """Compare settings by name and value; the difference is the number of those that differ."""
         names = [name for name in {**recorded, **ours} if not _same(name, ours, recorded)]
         told = [
             ", ".join(f"{name}={side[name]!r}" for name in names if name in side)
@@ -132,7 +132,7 @@ def _same(name: str, ours: Mapping[str, Any], recorded: Mapping[str, Any]) -> bo
 def load_trace(path: Path) -> Trace:
     """Load a trace from an NPZ file and the JSON file beside it.
 
-    Raises DataError if either is unreadable, lacks anything, or holds what cannot be.
+    Raises DataError if either is unreadable, incomplete or holds impossible values.
     """
     try:
         with files.reading(path) as file, np.load(file) as npz:
@@ -175,5 +175,5 @@ def _load_passes(path: Path) -> tuple[int, list[str]]:
 
 
 def _correct(accuracy_percent: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the numbers of right images [epochs, 2], before rounding."""
+    """Return the numbers of correct images [epochs, 2], before rounding."""
     return accuracy_percent * np.array([TRAIN_SIZE, TEST_SIZE]) / 100

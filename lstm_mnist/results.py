@@ -35,7 +35,7 @@ class Epoch:
     train: Score
     validation: Score
     test: Score
-    training_seconds: float = math.nan  # unknown of finished runs that are read again
+    training_seconds: float = math.nan  # unknown for finished runs that are read back
     evaluation_seconds: float = math.nan
 
     @property
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def best(self) -> Epoch:
-        """Return the epoch with most correct held-out images, the earliest of equals."""
+        """Return the epoch with the most correct held-out images, the earliest if tied."""
         return max(self.epochs, key=lambda epoch: epoch.validation.correct)
 
     def curve(self, split: str) -> list[float]:
@@ -74,13 +74,13 @@ class Run:
 class EpochDynamics(NamedTuple):
     """How a network's state and gradients behave at the end of an epoch; see docs/protocol.md.
 
-    Always on the same training images. None is in place of what is not finite.
+    Always measured on the same training images. None stands for what is not finite.
     """
 
     epoch: int  # from 1
     loss: float | None  # mean softmax cross-entropy, nats
     gradient_norm: float | None  # of the loss, over all weights
-    gain: float | None  # growth of a small error of the state over the last time steps, median
+    gain: float | None  # median growth of a small error in the state over the last time steps
     saturated: float | None  # share of gate inputs outside +-2.5; simple RNNs have no gates
     cell_mean: float | None  # mean and largest |c|, or |s| of simple RNNs, after the last time step
     cell_max: float | None
@@ -93,7 +93,7 @@ class State:
     """Where a run stands: all it takes to continue as if it had not been interrupted."""
 
     run: Run
-    step: int  # steps taken in the epoch after the finished ones
+    step: int  # steps taken in the epoch that follows the finished ones
     step_seconds: float  # how long they took
     weights: Sequence["NDArray[Any]"]
     optimizer: Sequence["NDArray[Any]"]
@@ -104,12 +104,12 @@ class State:
 class Observer:
     """Watches a run; subclasses override what they need."""
 
-    # Called as by Keras' `fit`; an epoch's logs hold loss, accuracy, val_loss, val_accuracy and
+    # Called as Keras' `fit` does; an epoch's logs hold loss, accuracy, val_loss, val_accuracy and
     # test_accuracy.
     callbacks: Sequence["keras.callbacks.Callback"] = ()
 
     def save(self, state: State) -> None:
-        """Keep a state: the initial one, that after each epoch, and that of a stopped run."""
+        """Keep a state: the initial one, the one after each epoch, and the one of a stopped run."""
 
     def tell(self, run: Run) -> None:
         """Report the last epoch of `run`, whose state has been saved."""

@@ -1,4 +1,4 @@
-"""A short run on a part of the data, for what the recording of two epochs does not reach."""
+"""A short run on part of the data, for what the recording of two epochs does not cover."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TRAIN, OTHERS = 300, 150  # images of a split
 
 
 class _Keeper(keras.callbacks.Callback, Observer):
-    """Keeps the state after each epoch, and by its sum of pixels each image that is fed."""
+    """Keeps the state after each epoch, and the sum of pixels of each image that is fed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class _Keeper(keras.callbacks.Callback, Observer):
         self.fed = tf.Variable(tf.zeros([EPOCHS * TRAIN // BATCH_SIZE, BATCH_SIZE]))
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin to watch what the steps of an execution are fed."""
+        """Begin to watch what each step within an execution is fed."""
         optimizer, compute_loss = self.model.optimizer, self.model.compute_loss
 
         def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
@@ -44,7 +44,7 @@ class _Keeper(keras.callbacks.Callback, Observer):
 
 
 def checks(settings: Config, dataset: data.Dataset) -> Iterator[Check]:
-    """Yield whether epochs are fed whole and shuffled anew, and the best one's weights are kept."""
+    """Check that epochs are fed whole and in new orders, and the best one's weights are kept."""
     sizes = (TRAIN, OTHERS, OTHERS)
     part = data.Dataset(
         *(

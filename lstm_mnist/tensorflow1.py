@@ -1,6 +1,6 @@
-"""What TensorFlow 1.15 did for the script, written out, and this project's code held to it.
+"""What TensorFlow 1.15 did for the script, written out, and checks of this project against it.
 
-Nothing here is read from `config`: an error there must not find itself confirmed.
+Nothing here is read from `config`: an error there must not confirm itself.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ _OPTIMIZER: Mapping[str, Any] = {
     "global_clipnorm": None,
     "clipvalue": None,
     "use_ema": False,
-    "ema_momentum": 0.99,  # without use_ema of no effect, like the next
+    "ema_momentum": 0.99,  # no effect without use_ema, like the next
     "ema_overwrite_frequency": None,
     "loss_scale_factor": None,
     "gradient_accumulation_steps": None,
@@ -45,14 +45,14 @@ _LOSS: Mapping[str, Any] = {
     "from_logits": True,
     "ignore_class": None,
 }
-# Layers' arguments by which Keras would add to the loss, bound weights, or drop values.
+# Arguments of layers that would add to the loss, constrain weights or drop values.
 _REGULARIZING = ("regularizer", "constraint", "dropout")
 
 # Steps after which the optimizer is tried: at the start, in the second epoch, in the last.
 _TRIED_AT = (0, 575, 29 * 550)
-# Of cells up to 28, where float32 rounds each of 28 sums by up to 1e-6.
+# For cells of up to 28, where float32 rounds each of 28 sums by up to 1e-6.
 SATURATED_BOUND = 3e-5
-# Relative to the largest: float32's 0.999 leaves 1 - 0.999 wrong by 1.3e-5 of it.
+# Relative to the largest entry: in float32, 1 - 0.999 has a relative error of 1.3e-5.
 UPDATE_BOUND = 2e-5
 
 SEEDS = 100
@@ -64,7 +64,7 @@ ORTHOGONALITY_BOUND = (
 
 
 def recipe_checks(model: keras.Model, when: str) -> Iterator[Check]:
-    """Yield what a compiled network's recipe is against the script's, by name and value."""
+    """Compare a compiled network's recipe with the script's, by name and value."""
     yield Check.settings(f"{when}: optimizer", _described(model.optimizer), _OPTIMIZER)
     yield Check.settings(f"{when}: loss", _described(model.loss), _LOSS)
     regularizing = {
@@ -80,7 +80,7 @@ def recipe_checks(model: keras.Model, when: str) -> Iterator[Check]:
     )
     yield Check.counted(f"{when}: terms added to the loss", len(model.losses) + added, 0)
     yield Check.counted(f"{when}: parameters trained", _size(model.trainable_variables), 52_610)
-    # Keras' layers have the states of random generators, which are integers.
+    # Keras' layers also hold random generators' states, which are integers.
     fixed = [one for one in model.non_trainable_variables if "float" in str(one.dtype)]
     yield Check.counted(f"{when}: parameters not trained", _size(fixed), 0)
 
@@ -126,7 +126,7 @@ def optimizer_checks(model: keras.Model) -> Iterator[Check]:
         yield Check.close(f"optimizer: no gradient after step {step}", weights, weights * 0 + 1, 0)
         begin(step, 0.0)
         adam = Adam([np.zeros(variable.shape) for variable in variables], step)
-        # From norms at which epsilon decides to those that a run never sees.
+        # From norms at which epsilon dominates to norms that no run sees.
         for size in (1e-8, 1e-3, 1.0, 1e3, 0.0):
             adam.step(apply(size))
         yield Check.close(
@@ -145,8 +145,8 @@ def _flat(arrays: Arrays) -> NDArray[np.float64]:
 class Adam:
     """`tf.train.AdamOptimizer(0.01)` in float64.
 
-    `paper_epsilon` adds epsilon to the corrected root, as Adam's paper and PyTorch do: where
-    gradients are below 1e-6 the first steps are others.
+    `paper_epsilon` adds epsilon to the corrected root, as Adam's paper and PyTorch do: the first
+    steps then differ where gradients are below 1e-6.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Adam:
         *,
         paper_epsilon: bool = False,
     ) -> None:
-        """Begin with weights after `steps` steps; `moments` are the first and second ones, or 0."""
+        """Begin with weights after `steps` steps and the first and second moments, by default 0."""
         first, second = moments or [[np.zeros_like(array) for array in weights]] * 2
         self.weights, self._first, self._second = (
             [array.astype(np.float64) for array in arrays] for arrays in (weights, first, second)
@@ -180,10 +180,10 @@ class Adam:
 
 
 def saturated_cell_checks(model: keras.Model) -> Iterator[Check]:
-    """Yield a network's states and logits where its cells count up to 28 and down to -28.
+    """Compare a network's states and logits where its cells count up to 28 and down to -28.
 
-    Only networks that collapse come near, and a clipped cell would show nowhere else. The weights
-    are lost.
+    Only networks that collapse come near such values, and a clipped cell would show nowhere else.
+    The network's weights are lost.
     """
     random = np.random.default_rng(0)
     weights = {
@@ -226,7 +226,7 @@ def lstm(
 
 
 def initial_weight_checks(settings: Config) -> Iterator[Check]:
-    """Yield the initial weights of 100 seeds against the distributions of TensorFlow 1.
+    """Compare the initial weights of 100 seeds with the distributions of TensorFlow 1.
 
     A Kolmogorov-Smirnov distance D of n independent values fails at sqrt(ln(2 / p) / 2n), which an
     exact distribution exceeds with a probability of at most p (Massart's constant in the inequality
@@ -246,7 +246,7 @@ def initial_weight_checks(settings: Config) -> Iterator[Check]:
         np.broadcast_to(np.eye(100), (SEEDS, 100, 100)),
         ORTHOGONALITY_BOUND,
     )
-    # Of uniformly distributed orthogonal matrices: no sign of an entry tells of another row's.
+    # In a uniformly distributed orthogonal matrix, an entry's sign says nothing about other rows'.
     positive = int(np.sum(np.diagonal(recurrent, axis1=1, axis2=2) > 0))
     count = 100 * SEEDS
     yield Check.counted(

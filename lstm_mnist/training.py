@@ -99,7 +99,7 @@ def _train(
     steps: int,
     callbacks: keras.callbacks.CallbackList,
 ) -> Iterator[int]:
-    """Take the steps of an epoch that a state leaves; yield how many are taken so far.
+    """Take the remaining steps of a state's epoch; yield how many have been taken so far.
 
     Yields after each execution. Raises DivergedError.
     """
@@ -152,7 +152,7 @@ def _snapshot(
 
 
 def _finished(state: State, epoch: Epoch) -> State:
-    """Return a state to which an epoch that ended with its weights is added."""
+    """Return a state with one more finished epoch, which ended with the state's weights."""
     run = Run(state.run.config, (*state.run.epochs, epoch))
     best = state.weights if run.best is epoch else state.best
     return dataclasses.replace(state, run=run, best=best)
@@ -177,8 +177,8 @@ def _diverged(run: Run, reason: str) -> DivergedError:
 def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Model:
     """Compile a network with the recipe's loss and optimizer, and return it.
 
-    `steps` is the number of steps in an epoch: some of them are executed at once, but never more
-    than the epoch has. Callbacks see every single step only with the default.
+    `steps` is the number of steps in an epoch. Several are executed at once, never beyond the end
+    of an epoch; callbacks see every single step only with the default.
     """
     learning_rate = config.learning_rate
     if config.schedule == "cosine":
@@ -209,7 +209,7 @@ def orders(config: Config, dataset: data.Dataset) -> Iterator[EpochOrder]:
 def batches(config: Config, dataset: data.Dataset, *, skip: int = 0) -> tf.data.Dataset:
     """Return the endless batches (images [B, 28, 28], labels [B]) that training is fed.
 
-    `skip` of them were taken before.
+    The first `skip` of them, taken before, are left out.
     """
     pixels, labels = map(tf.constant, dataset.train)
 
@@ -242,7 +242,7 @@ def predict(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:
             batch = images[start : start + EVALUATION_BATCH_SIZE]
             yield data.scale(batch) if batch.dtype == np.uint8 else batch
 
-    # Less is copied than by Keras' `predict`, which hands all images to tf.data first.
+    # This copies less than Keras' `predict`, which hands all images to tf.data first.
     return np.concatenate([model.predict_on_batch(batch) for batch in batches()])
 
 
@@ -271,7 +271,7 @@ class BatchLosses(keras.callbacks.Callback):
         self.values: list[float] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Forget the earlier batches, over which Keras' loss is a mean."""
+        """Forget the earlier batches: Keras' loss is a mean over all since the last reset."""
         self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ORIGINAL = config.variant("original")
-EPOCHS = 2  # that are trained, of those recorded
+EPOCHS = 2  # trained, of those recorded
 
 # How far float32 rounding carries a correct port from the recording. An error of arithmetic
-# (another gate, state, epsilon or order) misses these by orders of magnitude.
+# (another gate, state, epsilon or order) exceeds these by orders of magnitude.
 STATE_BOUND = 1e-6
 GRADIENT_BOUND = 2e-6  # relative to the largest entry
 PIXEL_BOUND = 1e-6  # relative
@@ -30,7 +30,7 @@ FORCED_LOSS_BOUND = 1e-6  # of a batch at recorded weights
 WEIGHT_BOUNDS = {1: 1e-4, 10: 2e-4}  # by step
 LOSS_BOUNDS = {10: 3e-4, 50: 1e-3, 100: 1e-2}  # over the first steps
 MEAN_LOSS_BOUND = 5e-3
-# Root mean squares, for rounding decides single weights and losses from some hundred steps on.
+# Root mean squares: after some hundred steps, rounding decides single weights and losses.
 # docs/verification.md says how these and the next bounds were derived.
 LATE_WEIGHT_BOUNDS = {
     100: dict.fromkeys(WEIGHT_SHAPES, 2e-3),
@@ -121,7 +121,7 @@ def _first_batch_checks(
 def _forced_checks(
     trace: Trace, dataset: data.Dataset, settings: config.Config, model: keras.Model
 ) -> Iterator[Check]:
-    """Compare what the network makes of data at recorded weights: no error of a step adds up."""
+    """Compare the network's outputs at recorded weights, where errors of steps do not add up."""
     losses = trace.arrays["loss"]
     for step in (0, 1, 10, 100, 550):
         networks.set_weights(model, trace.weights(step))
@@ -137,11 +137,11 @@ def _forced_checks(
 
 
 class _Watcher(keras.callbacks.Callback, Observer):
-    """Sees every step of a run, and ends it when as much was trained as is compared.
+    """Sees every step of a run, and ends it after the last epoch that is compared.
 
-    The run begins with the recorded weights, and is given them again after the first epoch's last
-    step: what follows is comparable as long as the first epoch was. Nothing else is changed. Steps
-    within an execution are seen through the loss that each of them asks for.
+    The run begins with the recorded weights, and is set to them again after the first epoch's last
+    step, so that the second epoch stays comparable for as long as the first. Nothing else is
+    changed. Steps within an execution are seen through the loss that each of them computes.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -154,7 +154,7 @@ class _Watcher(keras.callbacks.Callback, Observer):
             step: {name: tf.Variable(tf.zeros(shape)) for name, shape in WEIGHT_SHAPES.items()}
             for step in WEIGHT_BOUNDS
         }
-        self.weights: dict[int, dict[str, NDArray[np.float32]]] = {}  # after single executions
+        self.weights: dict[int, dict[str, NDArray[np.float32]]] = {}  # by step
         self.after_first_epoch: State
         self._trace = trace
         self._epoch = 0
@@ -166,7 +166,7 @@ class _Watcher(keras.callbacks.Callback, Observer):
 
         def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
             loss = compute_loss(x, y, y_pred, sample_weight, training)
-            last = self.epochs * STEPS - 1  # for steps that should not be
+            last = self.epochs * STEPS - 1  # for steps that should not happen
             step = tf.minimum(tf.convert_to_tensor(model.optimizer.iterations), last)
             self.losses.scatter_nd_update([[step]], [loss])
             self.labels.scatter_nd_update([[step]], [y])
@@ -178,11 +178,11 @@ class _Watcher(keras.callbacks.Callback, Observer):
         model.compute_loss = watched
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Know which epoch it is."""
+        """Note which epoch it is."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Keep the weights where they are compared."""
+        """Keep the weights after steps at which they are compared."""
         step = self._epoch * STEPS + batch + 1
         if step in (*LATE_WEIGHT_BOUNDS, STEPS + ADAM_STEPS):
             self.weights[step] = networks.weights(self.model)
@@ -200,7 +200,7 @@ class _Watcher(keras.callbacks.Callback, Observer):
 
 
 def _training_checks(trace: Trace, run: Run, watcher: _Watcher) -> Iterator[Check]:
-    """Compare the run's first epoch, and the order of all."""
+    """Compare the run's first epoch, and the order of all epochs."""
     taken = int(watcher.model.optimizer.iterations)
     yield (fitting := Check.counted("run: steps", taken, watcher.epochs * STEPS))
     if not fitting.passed:
@@ -258,7 +258,7 @@ def _second_epoch_checks(
     settings: config.Config,
     model: keras.Model,
 ) -> Iterator[Check]:
-    """Compare how the second epoch begins, with the recording and with Adam written out."""
+    """Compare the start of the second epoch with the recording and with Adam written out."""
     yield Check.close(
         "first loss of epoch 2",
         watcher.losses[STEPS],

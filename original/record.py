@@ -41,13 +41,13 @@ from typing import Any, Callable, Iterator, NamedTuple
 from unittest import mock
 
 ARCHIVES = Path(__file__).resolve().parents[1] / "lstm_mnist" / "archives"
-# The script's text in both versions that the document has had in its repository, of 2019-09-06 and
+# The script's text, the same in both versions of the document in its repository, of 2019-09-06 and
 # of 2019-12-27.
 SCRIPT_SHA256 = "00accfe7ca32cfe4a5213e0a1441fa989500cf9f3024dbc3b467e2813608ec51"
 ITERATIONS = 30  # of a complete run
 BATCH_SIZE = 100
 
-# The script would download those that it did not find.
+# The script would download any that it did not find.
 _ARCHIVE_NAMES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -101,7 +101,7 @@ class Observation(NamedTuple):
 def script_of(document: Path) -> Script:
     """Return the fenced Python block of the document's section 0x05.
 
-    Raises RecorderError if the document is unreadable or has not just one such block.
+    Raises RecorderError if the document is unreadable or does not have exactly one such block.
     """
     try:
         content = document.read_bytes()
@@ -233,7 +233,7 @@ def observe(script: str, tf: Any, iterations: int, trace: bool) -> Observation:
     """Run a script for some of its iterations and return what it did.
 
     `tf` is the module whose Session the script uses. Without `trace` the arrays and labels are not
-    observed. Raises RecorderError if the script ends before as many iterations.
+    observed. Raises RecorderError if the script ends before that.
     """
     import numpy as np
 
@@ -304,7 +304,7 @@ def mnist_at_hand() -> Iterator[None]:
 
 
 def write(contents: dict[Path, bytes]) -> None:
-    """Write files whole, all of them or none but for a crash between two renames.
+    """Write files whole, all of them or none, except after a crash between two renames.
 
     Raises UsageError where the file system refuses.
     """

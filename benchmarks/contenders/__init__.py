@@ -1,4 +1,4 @@
-"""The same training in several hands, each as its own users would write it.
+"""The same training with several libraries, each as its own users would write it.
 
 Every module named in LABELS has a class Contender. All initialise as Keras does, are fed the same
 batches, and compute in float32.
@@ -76,7 +76,7 @@ def start(name: str, config: Config, dataset: data.Dataset) -> None:
 
 
 def epoch() -> Epoch:
-    """Train this process's contender for one epoch, evaluate it and tell the time of both."""
+    """Train this process's contender for one epoch, evaluate it and return the time of both."""
     started = time.perf_counter()
     _contender.train_epoch()
     trained = time.perf_counter()

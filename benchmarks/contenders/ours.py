@@ -8,7 +8,7 @@ from lstm_mnist.system import runtime
 
 
 class Contender:
-    """What `python -m lstm_mnist` does in an epoch, but for the held-out images."""
+    """What `python -m lstm_mnist` does in an epoch, except for the held-out images."""
 
     def __init__(self, config: Config, dataset: data.Dataset) -> None:
         runtime.start("cpu", library.choose(config.kernel))

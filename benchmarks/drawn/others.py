@@ -26,7 +26,7 @@ def pair(digits: Digits, random: Random) -> bytes:
 
 
 def labelled_pair(digits: Digits, random: Random) -> tuple[bytes, list[int]]:
-    """Return such a picture's file, and its digits from left to right."""
+    """Return the file of a "pair", and its digits from left to right."""
     coverage, labels = paired(digits, random)
     return saved(255 * (1 - coverage), "PNG", random), labels
 
@@ -67,7 +67,7 @@ def scribbled(random: Random, side: int = 280) -> Pixels:
     return np.asarray(image) / 255
 
 
-# But for those that digits look like: B, I, O, S, Z, b, g, i, l, o, q, s, z.
+# Without those that look like digits: B, I, O, S, Z, b, g, i, l, o, q, s, z.
 LETTERS = "ACDEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwxy"
 
 

@@ -34,7 +34,7 @@ FONTS = (
     "cmtt10",
     "cmti10",
 )
-# A hand's strokes: points x,y from 0,0 at the upper left to 100,100.
+# The strokes of handwritten digits: points x,y from 0,0 at the upper left to 100,100.
 STROKES = {
     0: ["55,2 20,20 12,60 35,97 72,90 88,50 75,10 50,2"],
     1: ["30,28 55,2 50,50 48,100"],
@@ -65,7 +65,7 @@ def _curve(points: Pixels) -> Pixels:
 
 
 def stroked(digit: int, height: int, pen: float, random: Random) -> Pixels:
-    """Draw a digit by hand: a pen's width in pixels, coverage [H, W] of a tight box."""
+    """Draw a digit as by hand, coverage [H, W] of a tight box; `pen` is a width in pixels."""
     over = 3
     slant, width = random.normal(0, 0.12), random.uniform(0.6, 0.9)
     lines = []
@@ -115,14 +115,14 @@ def printed(text: str, height: int, random: Random) -> Pixels:
 
 
 def written(digit: int, height: int, pen: float, digits: Digits, random: Random) -> Pixels:
-    """Return a digit of a hand: MNIST's, or strokes of a pen whose width is in pixels."""
+    """Return a handwritten digit: MNIST's, or strokes of a pen whose width is in pixels."""
     if random.random() < 0.5:
         return mnist(digit, height, digits, random)
     return stroked(digit, height, pen, random)
 
 
 def placed(coverage: Pixels, height: int, width: int, top: int, left: int) -> Pixels:
-    """Put a shape on a sheet [height, width]; what stands over is cut off."""
+    """Put a shape on a sheet [height, width]; what does not fit is cut off."""
     sheet = np.zeros((height, width))
     rows, columns = coverage.shape
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + rows, height), min(left + columns, width)
@@ -131,7 +131,7 @@ def placed(coverage: Pixels, height: int, width: int, top: int, left: int) -> Pi
 
 
 def somewhere(coverage: Pixels, height: int, width: int, margin: int, random: Random) -> Pixels:
-    """Put a shape on a sheet, anywhere but for a margin."""
+    """Put a shape anywhere on a sheet, within a margin."""
     rows, columns = coverage.shape
     top = random.integers(margin, max(margin, height - rows - margin) + 1)
     left = random.integers(margin, max(margin, width - columns - margin) + 1)

@@ -27,7 +27,7 @@ for _name in ("data_dir", common.DEVICE.name, common.HELP.name):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command on run folders or study files. Raises UserError, after all were checked."""
+    """Run the command on run folders or study files. Raises UserError, once all are checked."""
     named = paths.given(
         arguments, "check needs the folder of a run: check RUN_DIR ... [--flag=value ...]"
     )
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         if wanted.asks:
             from lstm_mnist.studies import alarms
 
-            # Once for all runs of which it is the same.
+            # Printed once where it is the same for several runs.
             lines += dict.fromkeys(f"{run.label}: {alarms.told(wanted, run)}" for run in runs)
         print("\n".join(lines), flush=True)
     return 0

@@ -74,12 +74,11 @@ def write_report(
     mistakes: "Mistakes | None",
 ) -> None:
     """Write the report of groups of runs in each language; see `report`. Raises OutputError."""
-    # Matplotlib warns of a home that cannot be written and of slow font searches; both only cost
-    # seconds.
+    # Matplotlib warns about an unwritable home and slow font searches, which only cost seconds.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         tempfile.gettempdir()
-    except OSError:  # Matplotlib's cache needs a folder, and where the report goes one can write
+    except OSError:  # Matplotlib's cache needs a writable folder; the report's is one
         tempfile.tempdir = str(path.absolute().parent)
     from lstm_mnist.studies import report
 

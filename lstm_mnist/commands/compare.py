@@ -113,7 +113,7 @@ def _trained() -> Iterator[Path]:
 
 
 def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
-    """Train runs, telling of each when it is finished."""
+    """Train runs, reporting each when it is finished."""
     from tqdm import tqdm
 
     finished = fleet.train(
@@ -139,7 +139,7 @@ def _mistakes(runs: Sequence[records.Record], paths: Sequence[Path]) -> "Mistake
     folder = records.folder_of(best, paths)
     if folder is None or not (folder / run_folder.BEST_MODEL).exists():
         return None
-    runtime.start("cpu", "keras")  # seconds on any machine, and --device was for training
+    runtime.start("cpu", "keras")  # takes seconds anywhere; --device is for training
     from lstm_mnist import data
     from lstm_mnist.runs import model_files
     from lstm_mnist.studies import mistakes

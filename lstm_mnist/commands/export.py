@@ -9,7 +9,7 @@ from lstm_mnist.commands import common, model, paths
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
-# What each format's path ends with, and the path by default.
+# Each format's default path; other paths must have the same suffix.
 _PATHS = {"saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
 
 _FORMAT = flags.DEFINE_enum(

@@ -140,7 +140,7 @@ def _configs(like: config.Config, first: int, count: int) -> list[config.Config]
 
 
 def _check(known: calibration.Calibration, plan: Plan, runs: Sequence[config.Config]) -> None:
-    """Refuse a calibration of something else. Raises UsageError."""
+    """Refuse a calibration that does not fit the flags. Raises UsageError."""
     asked = recipe.chosen(_VARIANT.value, 0)
     for name in asked.differences(known.config):
         if name in recipe.given() - {"kernel", "seed"}:
@@ -163,7 +163,7 @@ def _judged(
     runs: Sequence[config.Config],
     data_dir: str | None,
 ) -> outcome.Outcome:
-    """Compare the first steps, and train runs until they are decided, telling of each."""
+    """Compare the first steps, then train runs until the gate is decided, reporting each."""
     device, dataset = _started(data_dir)
     from lstm_mnist.recurrence import layers
     from lstm_mnist.studies import golden
@@ -203,7 +203,7 @@ def _trained(
     device: dict[str, object],
     data_dir: str | None,
 ) -> Generator[records.Record, None, None]:
-    """Train runs, here or side by side, and yield them in their order."""
+    """Train runs, in this process or side by side, and yield them in order."""
     if not runs:
         return
     if _WORKERS.value == 1:
@@ -217,7 +217,7 @@ def _trained(
 
 
 def _notes(found: outcome.Outcome) -> Iterator[str]:
-    """Yield what else there is to say of an outcome."""
+    """Yield further remarks on an outcome."""
     if not found.standings:
         yield outcome.QUICK
     versions = runtime.versions()
@@ -227,7 +227,7 @@ def _notes(found: outcome.Outcome) -> Iterator[str]:
 
 
 def _append(path: Path, text: str) -> None:
-    """Append to the summary of a step. Raises OutputError."""
+    """Append text to a GitHub step's summary. Raises OutputError."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)

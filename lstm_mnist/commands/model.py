@@ -19,7 +19,7 @@ _MODEL = paths.define(
 
 
 def path() -> Path | None:
-    """Return the file that --model names, None without it. Raises UsageError if there is none."""
+    """Return the file that --model names, or None without the flag. Raises UsageError."""
     if _MODEL.value is None:
         return None
     named = Path(_MODEL.value)

@@ -1,4 +1,4 @@
-"""Files and folders that flags and arguments name, held against the file system beforehand."""
+"""Files and folders that flags and arguments name, checked against the file system beforehand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from absl import flags
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError, UserError
 
-flags.disclaim_key_flags()  # the module that calls `define` is the flag's
+flags.disclaim_key_flags()  # a flag belongs to the module that calls `define`
 
 
 def define(
@@ -16,8 +16,8 @@ def define(
 ) -> flags.FlagHolder[str | None]:
     """Define the flag of a path.
 
-    What the system refuses to look for raises `failure` when flags are read: a folder that must not
-    be entered, a name that is too long.
+    Reading the flags raises `failure` for a path that the system refuses to look up: in a folder
+    that must not be entered, or with a name that is too long.
     """
 
     def check(value: str | None) -> bool:
@@ -33,8 +33,8 @@ def define(
 def given(names: Sequence[str], wanted: str) -> list[Path]:
     """Return arguments as paths.
 
-    Raises UsageError if there are none, or an empty one, which a variable that is not set leaves,
-    and DataError where the system refuses to look for one.
+    Raises UsageError if there are none or one is empty, as an unset shell variable leaves it, and
+    DataError if the system refuses to look one up.
     """
     if not names or not all(names):
         raise UsageError(wanted)

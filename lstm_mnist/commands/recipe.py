@@ -37,8 +37,8 @@ def given() -> set[str]:
 
 
 def chosen(variant: str, seed: int) -> config.Config:
-    """Return a variant's Config with what the flags change in it. Raises UsageError."""
-    library.choose(common.KERNEL.value)  # which refuses a kernel that is not there
+    """Return a variant's Config with the flags' changes. Raises UsageError."""
+    library.choose(common.KERNEL.value)  # raises UsageError for a kernel that was not built
     changed = {name: flag.value for name, flag in _FLAGS.items() if flag.value is not None}
     network = config.NETWORKS[_NETWORK.value]
     made = config.variant(variant, seed=seed, kernel=common.KERNEL.value, **{**network, **changed})

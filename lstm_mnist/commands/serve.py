@@ -32,13 +32,13 @@ def main(arguments: Sequence[str]) -> int:
             page.application(model.load(), _HOST.value), listener, page.MAX_BYTES
         )
         print(f"Draw a digit at http://{_address(listener)} (Ctrl-C ends this)", flush=True)
-        served.run()  # until a signal raises KeyboardInterrupt, which it takes for the end
+        served.run()  # returns when a signal raises KeyboardInterrupt
     return 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind the address. Raises UsageError."""
-    if not host:  # which would let other machines in
+    if not host:  # an empty host would let other machines in
         raise UsageError("--host= names no address: give one, or leave the flag away")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

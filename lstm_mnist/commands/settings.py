@@ -8,12 +8,12 @@ from absl import flags
 
 from lstm_mnist import config
 
-flags.disclaim_key_flags()  # the module that calls `define` is the flag's
+flags.disclaim_key_flags()  # a flag belongs to the module that calls `define`
 _FIELDS = {field.name: field for field in dataclasses.fields(config.Config)}
 
 
 def define(name: str) -> flags.FlagHolder[Any]:
-    """Define the flag of a setting, None unless given where a variant decides it."""
+    """Define the flag of a setting; its default is None if a variant decides the setting."""
     setting, field = config.SETTINGS[name], _FIELDS[name]
     default, text = field.default, setting.help
     if name in config.OF_VARIANTS:

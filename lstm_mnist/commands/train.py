@@ -53,13 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     data_dir = common.data_dir()
     asked = recipe.chosen(_VARIANT.value, _SEED.value)
     folder, new = _folder(asked)
-    # Errors come before a folder is made.
+    # Fail before a folder is made.
     if new:
         files.check_folder(folder.parent, _OUTPUT_DIR.name, left_over=lambda path: True)
     start = None if new else _checkpoint(folder, asked)
     memory.check(start.config if start else asked)
     with checkpoints.held(folder, new=new) as folder:
-        # Another process may have been in the folder before it was held.
+        # Another process may have used the folder before it was locked.
         start = None if new else _checkpoint(folder, asked)
         try:
             _train(folder, start, asked, data_dir, gate)
@@ -127,7 +127,7 @@ def _train(
     data_dir: str | None,
     gate: Gate,
 ) -> None:
-    """Train what is left of a run, write its report, and hold it against the gate."""
+    """Train what is left of a run, write its report, and judge it by the gate."""
     settings = start.config if start else asked
     for reason in start.passed_over if start else ():
         print(f"lstm_mnist: {reason}: passed over", file=sys.stderr)
@@ -143,7 +143,7 @@ def _train(
         print(f"Continuing {folder} at {start.place}", flush=True)
     extras = execution.Extras(
         dynamics=start.dynamics is not None if start else recipe.RECORD_DYNAMICS.value,
-        # A run that has logs goes on with them.
+        # A run that has logs continues them.
         tensorboard=_TENSORBOARD.value or (folder / run_folder.TENSORBOARD).is_dir(),
     )
     store = checkpoints.Store(folder, start)
@@ -169,7 +169,7 @@ def _train(
 
 
 def _other_bits(start: checkpoints.Checkpoint, device: dict[str, Any]) -> str | None:
-    """Return what to say where a run goes on on a device that rounds otherwise."""
+    """Return a warning if a run continues on a device that rounds differently, else None."""
     before, now = (f"{told['kind']}, {told['cores']} cores" for told in (start.device, device))
     if before == now or (start.arithmetic.startswith("compiled") and device["kind"] == "CPU"):
         return None

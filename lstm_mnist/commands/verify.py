@@ -79,7 +79,7 @@ def _short(value: float | str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return a JSON value with null for every number that JSON does not have."""
+    """Return a JSON value with None for NaN and infinities, which JSON lacks."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -13,23 +13,23 @@ from lstm_mnist.system import files
 from lstm_mnist.system.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-# Those that Pillow reads where it was built with them, or has a plug-in.
+# Formats that Pillow reads if it was built with them or has a plug-in.
 MORE_FORMATS = ("AVIF", "HEIF")
-# What a HEIC file says of itself; AVIF and videos begin in the same way.
+# The kinds of HEIC file that a header may name; AVIF and videos have headers of the same form.
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# Pixels of a side. Larger pictures are reduced.
+# Pixels of the longer side; larger pictures are reduced.
 MAX_SIDE = 400
-# Levels of 8 or 16 bits. A picture of a smaller range has one colour.
+# In levels of 8 or 16 bits; a picture of a smaller range counts as one colour.
 MIN_RANGE = 3
 
 Pixels = NDArray[np.float32]
 
 
 def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
-    """Return the colours of a reduced picture, [H, W, C] in [0, 1], and by what it was reduced.
+    """Return a reduced picture's colours, [H, W, C] in [0, 1], and the factor of its reduction.
 
-    C is 4, red, green and blue multiplied by opacity, and opacity; or 1 for 16 bits of grey. Of an
-    animation the first picture is taken. Raises PictureError, which does not name the file.
+    C is 4 (red, green and blue multiplied by opacity, then opacity) or 1 (16 bits of grey). An
+    animation counts as its first picture. Raises PictureError, which does not name the file.
     """
     try:
         Image.init()
@@ -44,7 +44,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
                         f"{max_pixels:,} are the most"
                     )
                 longest = max(opened.size)
-                opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a fraction
+                opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a reduced size
                 image = ImageOps.exif_transpose(opened)
                 levels = 255
                 if image.mode.startswith(("I", "F")):  # Pillow would clip 16 bits to 8
@@ -55,7 +55,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
                     image = Image.fromarray(grey)
                 else:
                     image = image.convert("RGBA")
-                    # Pillow's name of RGBA whose colours are multiplied by their opacity.
+                    # Pillow's name for RGBA whose colours are multiplied by their opacity.
                     image = image.convert("RGBa")
     except UnidentifiedImageError as error:
         raise PictureError(_unknown(file)) from error
@@ -87,7 +87,7 @@ def _register_heic() -> None:
 
 
 def _unknown(file: Path | IO[bytes]) -> str:
-    """Say what a file is that Pillow does not know."""
+    """Return what to say of a file that Pillow does not recognise."""
     if isinstance(file, Path):
         with file.open("rb") as opened:
             start = opened.read(12)

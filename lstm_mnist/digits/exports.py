@@ -24,7 +24,7 @@ def export(network: keras.Model, path: Path, form: str) -> None:
     that LiteRT's own runtime lacks.
     """
     exported = unrolled(network) if form == "litert" else network
-    exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports what has been called
+    exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports only what has been called
     with files.replacing(path) as temporary, warnings.catch_warnings():
         # To patch tf2onnx, Keras reads a deprecated NumPy name.
         warnings.simplefilter("ignore", FutureWarning)
@@ -48,7 +48,7 @@ def unrolled(network: keras.Model) -> keras.Model:
 
 
 def _name_output(path: Path) -> None:
-    """Call the one output of an ONNX file `logits`; tf2onnx makes a name up."""
+    """Name the one output of an ONNX file `logits`; tf2onnx makes a name up."""
     import onnx
 
     model = onnx.load(path)

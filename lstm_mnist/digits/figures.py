@@ -7,23 +7,24 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-# As a share of the length of the longest component: smaller ones are specks, closer ones are one.
+# Shares of the longest component's length: shorter ones are specks, closer ones count as one.
 SPECK, GAP = 0.25, 0.03
-# What touches the border counts as so much smaller.
+# What touches the border counts as smaller by this factor.
 TOUCHING = 0.3
-# As shares of the digit's height: a title is lower, and farther above or below it.
+# Shares of the digit's height: a title is less high, and farther above or below the digit.
 LOW, APART = 0.3, 0.2
-# Digits side by side share less of their columns, and are as high, as a share of the highest.
+# Shares: digits side by side have less of their columns in common, and are at least this high
+# beside the highest.
 OVERLAP, MIN_HEIGHT = 0.5, 0.5
 # A component around another one of at least this share of its length is a frame.
 FRAMED = 0.25
 # Thresholds that differ by a smaller share give the same figures.
 SAME = 0.15
-# The share of its box that a rectangle fills, and one from which something stands out; and what
-# that fills of the rest.
+# The share of its box that a rectangle fills, and the share if something sticks out of it; and
+# how much of the area outside that something fills at most.
 RECTANGLE, TRIMMED, SPARSE = 0.93, 0.995, 0.1
-# What a reading costs, where 1 is the unlikeness of an image of MNIST: what touches the border is
-# cleared away; thin lines are; the figure is the hole of another one; it touches the border.
+# Costs of readings, where 1 is the unlikeness of an image of MNIST: what touches the border was
+# cleared away; thin lines were; the figure is the hole of another one; it touches the border.
 CLEARED, OPENED, COUNTER, CUT = 0.3, 0.3, 1.0, 0.3
 
 Pixels = NDArray[np.float32]
@@ -40,12 +41,12 @@ class Figure(NamedTuple):
 
     strokes: Pixels  # [H, W] in [0, 1]
     contrast: float
-    cost: float  # of reading it so; see below
+    cost: float  # of this reading, from the constants above
     panel: Panel | None
 
 
 def figures(ink: Pixels) -> Iterator[Figure]:
-    """Yield what may be the digit in ink [H, W], with the cost of reading it so."""
+    """Yield what may be the digit in ink [H, W], with the cost of each reading."""
     half = _level(ink) / 2
     remaining = ink
     for cleared in (False, True):
@@ -57,7 +58,7 @@ def figures(ink: Pixels) -> Iterator[Figure]:
                 continue
             parts = _parts(mask)
             clutter |= parts.clutter
-            # Shades are not ink: what is lighter than half of the strokes.
+            # What is less than half as dark as the strokes is a shade, not ink.
             darker = parts.digit & (remaining > _level(remaining[parts.digit]) / 2)
             digit = _parts(darker).digit
             for strokes, cost in ((digit, 0.0), (_opened(digit), OPENED)):
@@ -75,7 +76,7 @@ def figures(ink: Pixels) -> Iterator[Figure]:
 
 
 def side_by_side(strokes: Pixels) -> list[Pixels]:
-    """Return the figures that strokes [H, W] show beside each other, from left to right."""
+    """Return the figures side by side in strokes [H, W], from left to right."""
     labels, _ = scipy.ndimage.label(strokes >= 0.5, np.ones((3, 3)))
     parts = [
         (columns, [label])
@@ -91,7 +92,7 @@ def side_by_side(strokes: Pixels) -> list[Pixels]:
     masks = [np.isin(labels, numbers) for _, numbers in merged]
     heights = [mask[box(mask)].shape[0] for mask in masks]
     return [
-        # With the paler pixels around them, but not those of their neighbours.
+        # With the paler pixels around them, but not their neighbours'.
         np.where(_grown(mask, 2) & (mask | (labels == 0)), strokes, 0)
         for mask, height in zip(masks, heights, strict=True)
         if height >= MIN_HEIGHT * max(heights)
@@ -122,7 +123,7 @@ def _level(ink: Pixels) -> float:
 
 
 def _is_counter(digit: Mask, mask: Mask) -> bool:
-    """Return whether a figure in a mask is rather the hole of one, which is no rectangle."""
+    """Return whether a figure in a mask is really the hole in another that is no rectangle."""
     around = _grown(digit, 1) & ~mask & ~_filled(digit)
     labels, _ = scipy.ndimage.label(~mask)
     ground = np.bincount(labels[around], minlength=2)[1:].argmax() + 1
@@ -143,7 +144,7 @@ def _filled(mask: Mask) -> Mask:
 
 
 def _grown(mask: Mask, by: int) -> Mask:
-    """Return the pixels of a mask and those up to so many rows and columns away."""
+    """Return a mask grown by so many rows and columns on every side."""
     return scipy.ndimage.maximum_filter(mask.view(np.uint8), 2 * by + 1).view(bool)
 
 
@@ -190,7 +191,7 @@ def _parts(mask: Mask) -> _Parts:
 
 
 def _labelled(mask: Mask) -> Labels:
-    """Number the components of a mask, of which close ones are one."""
+    """Number the components of a mask; ones that are close together share a number."""
     gap = round(GAP * max(mask[box(mask)].shape) / 2)
     near = _grown(mask, gap) if gap else mask
     labels, _ = scipy.ndimage.label(near, np.ones((3, 3)))
@@ -208,7 +209,7 @@ def _within(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
 
 
 def _titles(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
-    """Return which boxes are low, and stand apart above or below a box."""
+    """Return which boxes are low and well above or below a box."""
     height = place[1] - place[0]
     apart = np.maximum(place[0] - boxes[:, 1], boxes[:, 0] - place[1])
     low = boxes[:, 1] - boxes[:, 0] < LOW * height
@@ -216,7 +217,7 @@ def _titles(boxes: Boxes, place: NDArray[np.int_]) -> Mask:
 
 
 def _inside(labels: Labels, boxes: Boxes, lengths: NDArray[np.int_], main: int) -> int | None:
-    """Return the largest component within a hole of a component, which may be a frame."""
+    """Return the largest component within a hole of another one, possibly its frame, or None."""
     inner = _within(boxes, boxes[main]) & (lengths >= FRAMED * lengths[main])
     if not inner.any():
         return None
@@ -226,7 +227,7 @@ def _inside(labels: Labels, boxes: Boxes, lengths: NDArray[np.int_], main: int) 
 
 
 def _panel(labels: Labels, boxes: Boxes, largest: int) -> Panel | None:
-    """Return the inside of a component that is a rectangle: a frame, or a ground of its own."""
+    """Return the inside of a component that is a rectangle (a frame or a background), or None."""
     top, bottom, left, right = (int(edge) for edge in boxes[largest])
     filled = _filled(labels[top:bottom, left:right] == largest + 1)
     rows, columns = _trimmed(filled) or (slice(0, bottom - top), slice(0, right - left))
@@ -246,7 +247,7 @@ def _panel(labels: Labels, boxes: Boxes, largest: int) -> Panel | None:
 
 
 def _trimmed(filled: Mask) -> tuple[slice, slice] | None:
-    """Return the rectangle from which little stands out, as a plot's ticks and their labels."""
+    """Return a rectangle without the little that sticks out, such as a plot's ticks, or None."""
     rows, columns = (np.flatnonzero(filled.mean(axis=axis) > 0.5) for axis in (1, 0))
     if not (rows.size and columns.size):
         return None
@@ -282,5 +283,5 @@ def _levelled(ink: Pixels, chosen: Mask, level: float) -> Pixels:
 
 
 def border(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return the outermost pixels of an array [H, W], [N]."""
+    """Return the outermost pixels [N] of an array [H, W]."""
     return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

@@ -4,13 +4,14 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-# Lines of a grid, at least, and pixels of a line, at most. A frame has four lines.
+# The fewest lines of a grid (a frame has four), and the greatest width of a line in pixels.
 MIN_LINES, MAX_WIDTH = 5, 2
-# Pixels of a picture's shorter side. In a smaller one strokes are as thin as lines.
+# Pixels of a picture's shorter side; in smaller pictures strokes are as thin as lines.
 MIN_SIDE = 100
 # How far most of a line differs from what is beside it, as a share of the picture's range.
 VISIBLE = 0.1
-# Or the share that it hides of the contrast across it, where both shades take up so much of it.
+# Or the share of the contrast beside a line that the line hides, and the least share of the line
+# that each of the two shades must take up.
 HIDDEN, MIN_SHARE = 0.3, 0.02
 
 Pixels = NDArray[np.float32]
@@ -37,10 +38,10 @@ def without(grey: Pixels) -> Pixels | None:
 
 
 def _lines(grey: Pixels, beside: Pixels) -> Mask:
-    """Return the rows that are lines, [H], by what lies beside them."""
+    """Return which rows are lines, [H], given what lies beside them."""
     low, high = beside.min(), beside.max()
     visible = np.median(np.abs(grey - beside), axis=1) > VISIBLE * (high - low)
-    # A line of the ground's colour cuts strokes alone.
+    # A line of the ground's colour shows only where it cuts strokes.
     light = beside > (low + high) / 2
     share = light.mean(axis=1)
     both = np.minimum(share, 1 - share) >= MIN_SHARE

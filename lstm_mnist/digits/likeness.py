@@ -1,4 +1,4 @@
-"""How like one of MNIST's digits an image is: to choose between readings, and to doubt one.
+"""How much an image resembles MNIST's digits: to choose between readings, and to doubt one.
 
 `unlikeness` has a Gaussian for each digit, whose training images lie near a plane of a few
 dimensions at half their resolution (M. Tipping, C. Bishop, "Probabilistic Principal Component
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.float32]
 
 DOUBTS = ("several figures", "unlike MNIST")
-# Of the height of the highest figure.
+# As a share of the highest figure's height.
 MIN_FIGURE = 0.6
 FILE = Path(__file__).parents[1] / "model" / "likeness.npz"
 
 
 class Likeness(NamedTuple):
-    """What is fitted."""
+    """The fitted parameters."""
 
     means: NDArray[np.float32]  # [10, 196], of each digit
     axes: NDArray[np.float32]  # [10, q, 196], orthonormal
     variances: NDArray[np.float32]  # [10, q + 1]: along the axes, and across them
-    hidden: NDArray[np.float32]  # [785, units], the last row added
-    output: NDArray[np.float32]  # [units + 1]
+    hidden: NDArray[np.float32]  # [785, units], the last row being the bias
+    output: NDArray[np.float32]  # [units + 1], the last one being the bias
     limits: NDArray[np.float32]  # [2], of unlikeness and oddness: few images of MNIST exceed them
 
 
@@ -57,7 +57,7 @@ def oddness(image: Pixels, model: Likeness | None = None) -> float:
 
 
 def doubt(image: Pixels) -> str | None:
-    """Return why an image [28, 28] is hardly one digit, or None: one of `DOUBTS`."""
+    """Return why an image [28, 28] is hardly one digit (one of `DOUBTS`), or None."""
     if _figures(image) > 1:
         return DOUBTS[0]
     if (np.array([unlikeness(image), oddness(image)]) > load().limits).any():
@@ -66,7 +66,7 @@ def doubt(image: Pixels) -> str | None:
 
 
 def _figures(image: Pixels) -> int:
-    """Count the figures that stand side by side: columns of theirs share no ink."""
+    """Count the figures that stand side by side, in separate columns."""
     labels, _ = scipy.ndimage.label(image > 0.3, np.ones((3, 3)))
     boxes = scipy.ndimage.find_objects(labels)
     highest = max((rows.stop - rows.start for rows, _ in boxes), default=0)
@@ -84,6 +84,6 @@ def _figures(image: Pixels) -> int:
 
 @functools.cache
 def load() -> Likeness:
-    """Load what is part of the package."""
+    """Load the parameters that are part of the package."""
     with np.load(FILE, allow_pickle=False) as stored:
         return Likeness(*(stored[name].astype(np.float32) for name in Likeness._fields))

@@ -15,7 +15,7 @@ from werkzeug.exceptions import Forbidden, HTTPException
 from lstm_mnist.digits import preprocessing, reading, words
 from lstm_mnist.system.errors import PictureError
 
-# A drawing of the page has some 10 kB, and 0.3 million pixels.
+# The page's drawings have some 10 kB, and 0.3 million pixels.
 MAX_BYTES, MAX_PIXELS = 2**21, 2**21
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -32,8 +32,8 @@ def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
     """Build the application around a network. Raises UsageError; see `reading.Reader`.
 
     GET / is the page. POST /reading takes a picture file and answers with a `reading.Reading` and
-    a `doubt` (see `preprocessing.Digit`) as JSON, or with an `error`. It may be asked for by the
-    names of this machine alone, among them `host`, where it is served.
+    a `doubt` (see `preprocessing.Digit`) as JSON, or with an `error`. Requests must call
+    this machine by one of its names, among them `host`, where the page is served.
     """
     reader = reading.Reader(network)
     names = {"localhost", socket.gethostname().lower(), host.lower()}
@@ -81,8 +81,9 @@ def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
 def _check_names(host: str, origin: str | None, names: Collection[str]) -> None:
     """Refuse what other pages make a visitor's browser send. Raises Forbidden.
 
-    A page of elsewhere can post here, but its browser then names it as the origin. With a name of
-    its own that leads to this machine it would be its own origin: addresses of numbers have none.
+    A foreign page can post here, but the browser then names that page as the origin. A page whose
+    own name leads to this machine would have the same origin: hence only this machine's names are
+    allowed, and numeric addresses, which involve no name.
     """
     name = (urlsplit(f"//{host}").hostname or "").lower()
     if name not in names and not _is_address(name):

@@ -32,26 +32,26 @@ from lstm_mnist.system.errors import PictureError
 SIZE, BOX = 28, 20
 BOX_COLOUR = (220, 40, 40)
 MAX_PIXELS = 2**24
-# Pixels in the box: thinner strokes are thickened.
+# In pixels of the box; thinner strokes are thickened.
 MIN_STROKE_WIDTH = 1.5
-# What a reading costs, where 1 is the unlikeness of an image of MNIST: strokes as light as the
-# border; a part of the picture; half the contrast of the strongest reading; a grid as strokes.
+# Costs of readings, where 1 is the unlikeness of an image of MNIST: strokes as light as the border;
+# a part of the picture; half the contrast of the strongest reading; a grid taken for strokes.
 INVERTED, IN_PANEL, FAINT, GRID = 0.6, 0.1, 0.3, 0.6
-# And less ink than nearly all images of MNIST have, where full pixels have 1.
+# And the cost of less ink than nearly all images of MNIST have, where a full pixel has 1.
 MIN_INK, EMPTY = 25.0, 1.0
-# Hardly any image is less unlike MNIST.
+# Hardly any image has a smaller unlikeness.
 LEAST = 0.5
-# Contrast is relative to the ground, where that is not darker.
+# Contrast is relative to the ground, unless the ground is darker than this.
 MIN_GROUND = 0.3
-# Strokes of hardly any picture of a digit explain less of what is in their box and, as a share of
-# its longer side, around it. In photographs of other things they mostly do.
+# The least share of the variance that strokes explain in their box and around it, as far as AROUND
+# times its longer side. Hardly any digit has less; most photographs of other things do.
 MIN_CLARITY, AROUND, UNCLEAR = 0.7, 0.15, "unclear strokes"
-# As a share of the range: an uneven ground that differs less is even.
+# As a share of the range: an uneven ground that differs by less counts as even.
 SAME_GROUND = 0.1
 
 
 class Digit(NamedTuple):
-    """What may be a digit of a picture."""
+    """A possible digit of a picture."""
 
     image: Pixels  # [28, 28] in [0, 1]
     box: NDArray[np.int_]  # [4]: left, top, right, bottom, in pixels of the picture
@@ -59,7 +59,7 @@ class Digit(NamedTuple):
 
     @property
     def doubt(self) -> str | None:
-        """Return why this is hardly one digit, or None: one of `likeness.DOUBTS`, or `UNCLEAR`."""
+        """Return why this is hardly one digit (`UNCLEAR` or one of `likeness.DOUBTS`), or None."""
         return UNCLEAR if self.clarity < MIN_CLARITY else likeness.doubt(self.image)
 
 
@@ -68,13 +68,13 @@ class _Reading(NamedTuple):
 
     digits: list[Digit]
     contrast: float
-    cost: float  # but for faintness
+    cost: float  # without that of faintness
 
 
 def read(file: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Return a picture file as an image [28, 28] in [0, 1], like MNIST's bright on dark.
+    """Return a picture file as an image [28, 28] in [0, 1], bright on dark like MNIST's.
 
-    Of an animation the first picture is taken. Raises PictureError, which does not name the file.
+    An animation counts as its first picture. Raises PictureError, which does not name the file.
     """
     return digits(file, max_pixels)[0].image
 
@@ -148,9 +148,9 @@ def _box(strokes: Pixels) -> NDArray[np.int_]:
 
 
 def _clarity(ink: Pixels, strokes: Pixels, part: Pixels) -> float:
-    """Return how much of the variance of ink [H, W], in and around a part of the strokes, it makes.
+    """Return which share of the ink's variance, in and around a part of the strokes, it explains.
 
-    The other parts are left out.
+    All arrays are [H, W]. The other parts are left out.
     """
     rows, columns = figures.box(part >= 0.5)
     margin = 1 + round(AROUND * max(rows.stop - rows.start, columns.stop - columns.start))
@@ -182,7 +182,7 @@ def _inks(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
 
 
 def _inks_on_grounds(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
-    """Yield the same for a picture whose grid, if any, belongs to it."""
+    """Do as `_inks` does, without looking for a grid."""
     low, high = grey.min(), grey.max()
     border = float(np.median(figures.border(grey)))
     for value, edge in ((grey, border), (low + high - grey, low + high - border)):
@@ -197,7 +197,7 @@ def _inks_on_grounds(grey: Pixels) -> Iterator[tuple[Pixels, float]]:
 
 
 def _local_ground(value: Pixels) -> Pixels:
-    """Return the light ground around dark strokes, [H, W]: its closing by a wider window."""
+    """Return the light ground [H, W] around dark strokes: a closing by a wider window."""
     height, width = value.shape
     scale = 64 / max(height, width, 64)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -208,7 +208,7 @@ def _local_ground(value: Pixels) -> Pixels:
 
 
 def normalise(ink: Pixels) -> Pixels:
-    """Return strokes [H, W] in [0, 1] of any size in MNIST's place and size, [28, 28]."""
+    """Return strokes [H, W] in [0, 1] of any size with MNIST's place and size, [28, 28]."""
     strokes = _cropped(_thickened(_cropped(ink)))
     scale = BOX / max(strokes.shape)
     height, width = (max(1, round(side * scale)) for side in strokes.shape)

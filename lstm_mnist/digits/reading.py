@@ -20,12 +20,12 @@ class Reading(NamedTuple):
 
 
 class Reader:
-    """A network of one recurrent layer, to be stopped after each time step."""
+    """A network of one recurrent layer, followed time step by time step."""
 
     def __init__(self, network: keras.Model) -> None:
         """Take a network apart.
 
-        Raises UsageError if it has not one recurrent layer that reads 28 steps in one direction.
+        Raises UsageError unless it has one recurrent layer that reads 28 steps in one direction.
         """
         parts = networks.parts(network)
         layer = parts.recurrent[0] if len(parts.recurrent) == 1 else None

@@ -1,4 +1,4 @@
-"""An HTTP server for one reader at a time that no visitor can lock up."""
+"""An HTTP server that computes one reading at a time and that no visitor can block."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 MAX_CONNECTIONS = 500
-# Seconds in which a request must have arrived whole. Idle connections end after as many.
+# Seconds within which a whole request must arrive, and after which idle connections end.
 TIMEOUT = 15
 
 
@@ -22,7 +22,7 @@ def create(
     timeout: float = TIMEOUT,
 ) -> Any:
     """Return a server of a WSGI application at a bound socket, whose `run` ends at a signal."""
-    # It warns of every request that waits for another one.
+    # It warns about every request that has to wait for another one.
     logging.getLogger("waitress").setLevel(logging.ERROR)
     server = waitress.create_server(
         application,
@@ -42,7 +42,7 @@ def create(
 
 
 class _Refusal(ErrorTask):
-    """What the server itself refuses, as JSON like the application's refusals."""
+    """A refusal by the server itself, as JSON like the application's refusals."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -58,7 +58,7 @@ class _Refusal(ErrorTask):
 
 
 class _Channel(HTTPChannel):
-    """A connection on which a trickle of bytes is no activity."""
+    """A connection on which a trickle of bytes does not count as activity."""
 
     error_task_class = _Refusal
     last_activity: float

@@ -81,7 +81,7 @@ WORDS = {
 
 
 def of(language: str, scan: str, cell: str, units: int) -> dict[str, Any]:
-    """Return a page's words in a language, for a network of a scan, a cell and so many units."""
+    """Return the page's words in a language, for a network with this scan, cell and units."""
     step, steps = STEPS[language][scan]
     names = (
         {"lstm": "An LSTM", "rnn": "An RNN"} if language == "en" else {"lstm": "LSTM", "rnn": "RNN"}

@@ -7,8 +7,8 @@
 //
 // * The batch is cut into chunks. A chunk goes through all steps on one thread, and all but its
 //   records stays in that core's caches.
-// * Weights are packed once a call and thread into panels that lie in memory in the order in which
-//   products read them. A panel stays in the L1 cache for all rows of a chunk.
+// * Weights are packed once per call and thread into panels, laid out in memory in the order in
+//   which products read them. A panel stays in the L1 cache for all rows of a chunk.
 //
 //     panels               one after the other, each [depth][up to MAX_N vectors]
 //     row of z, dz, gates  | i | f | n | o | padding |   z_row floats
@@ -61,10 +61,10 @@ inline long chunks(long batch) {
 struct Chunk {  // some rows of the batch
   const Sizes& sizes;
   const long start, rows;
-  const bool recorded;  // or else two times are kept in turns, and no gates
+  const bool recorded;  // else only two times are kept, alternately, and no gates
   float* const memory;
 
-  // In a thread's memory or, if there are any, in the batch's records.
+  // A chunk lies in the batch's records if there are any, else in a thread's memory.
   Chunk(const Sizes& sizes, long number, float* memory, float* records)
       : sizes(sizes),
         start(number * sizes.batch / chunks(sizes.batch)),
@@ -85,7 +85,7 @@ INLINE void each_vector(long units, Body body) {
   for (long u = (vectors(units) - 1) * W; u >= 0; u -= W) body(u);
 }
 
-// From z [rows, columns] and the states of time t to those of time t + 1.
+// Compute the states of time t + 1 from z [rows, columns] and the states of time t.
 template <int CELL>
 void activate(const Chunk& chunk, long t, const float* z) {
   const long units = chunk.sizes.units, h_row = chunk.sizes.h_row(), z_row = chunk.sizes.z_row();
@@ -114,7 +114,7 @@ void activate(const Chunk& chunk, long t, const float* z) {
   }
 }
 
-// From dh and dc [rows, units] of time t + 1 to dz [rows, columns], and to dc of time t.
+// Compute dz [rows, columns], and dc of time t, from dh and dc [rows, units] of time t + 1.
 template <int CELL>
 void deactivate(const Chunk& chunk, long t, const float* dh, float* dc, float* dz) {
   const long units = chunk.sizes.units, h_row = chunk.sizes.h_row(), z_row = chunk.sizes.z_row();
@@ -145,7 +145,7 @@ void deactivate(const Chunk& chunk, long t, const float* dh, float* dc, float* d
 struct Weights {
   const float *kernel, *recurrent, *bias;  // [features, columns], [units, columns], [columns]
 };
-struct States {  // [batch, units], c of an LSTM; or nothing: zeros, or what nobody asks for
+struct States {  // [batch, units], c for an LSTM; null: zeros, or not asked for
   float *h, *c;
 };
 struct ConstStates {
@@ -158,7 +158,7 @@ void read_state(float* to, long to_row, const float* from, long rows, long units
 }
 
 // Run all steps. sequence [batch, steps, units], the outputs of every step, and records may be
-// nothing.
+// null.
 template <int CELL>
 void forward(const Sizes& s, Pool& pool, int threads, const float* x, const Weights& weights,
              const ConstStates& first, const States& last, float* sequence, float* records) {
@@ -195,13 +195,13 @@ void forward(const Sizes& s, Pool& pool, int threads, const float* x, const Weig
 }
 
 struct Gradients {
-  float *kernel, *recurrent, *bias, *x;  // x: [batch, steps, features], or nothing
+  float *kernel, *recurrent, *bias, *x;  // x: [batch, steps, features], or null
 };
 
 constexpr long MAX_SLICES = 8, STEPS_A_PRODUCT = 4;
 
-// Go back through all steps, from d_sequence, which may be nothing, and the gradients of the last
-// states to those of what `forward` took.
+// Go back through all steps: compute the gradients of what `forward` took from d_sequence, which
+// may be null, and the gradients of the last states.
 template <int CELL>
 void backward(const Sizes& s, Pool& pool, int threads, const float* x, const Weights& weights,
               float* records, const float* d_sequence, const ConstStates& d_last,

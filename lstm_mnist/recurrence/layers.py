@@ -18,9 +18,9 @@ _SIMPLE, _GATES = 0, {"sigmoid": 1, "hard_sigmoid": 2}
 
 
 def choose(kernel: str) -> str:
-    """Return which kernel of "compiled" and "keras" computes here, given a --kernel.
+    """Return which kernel computes here, "compiled" or "keras", given a --kernel.
 
-    On a GPU it is Keras' own, which takes cuDNN for sigmoid gates. Raises UsageError for "compiled"
+    On a GPU it is Keras' own, which uses cuDNN for sigmoid gates. Raises UsageError for "compiled"
     there, or where it was not built.
     """
     if not tf.config.get_visible_devices("GPU"):
@@ -32,7 +32,7 @@ def choose(kernel: str) -> str:
 
 @functools.cache
 def _operations() -> Any:
-    """Load the kernel. Raises RuntimeError if it is not there or TensorFlow cannot take it."""
+    """Load the kernel. Raises RuntimeError if it is missing or TensorFlow cannot use it."""
     build = library.best()
     if build is None:
         raise RuntimeError("the compiled kernel has not been built")

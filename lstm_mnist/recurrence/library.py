@@ -19,7 +19,7 @@ NOT_BUILT = (
 
 
 class Build(NamedTuple):
-    """A build of the kernel, and what its processor has, as Linux names it."""
+    """A build of the kernel, and the processor features it needs, by Linux's names."""
 
     name: str
     features: frozenset[str]
@@ -27,7 +27,7 @@ class Build(NamedTuple):
     fused: bool
 
 
-# Of the levels of x86-64, the best first; elsewhere there is one build.
+# A build for each level of x86-64, the best first; other machines have one build.
 BUILDS = {
     "x86_64": (
         Build("v4", frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}), True),
@@ -56,7 +56,7 @@ def best(features: frozenset[str] | None = None) -> Build | None:
 
 
 def choose(kernel: str) -> str:
-    """Return which kernel of "compiled" and "keras" computes on the CPU, given a --kernel.
+    """Return which kernel computes on the CPU, "compiled" or "keras", given a --kernel.
 
     Raises UsageError for "compiled" where there is none.
     """
@@ -66,7 +66,7 @@ def choose(kernel: str) -> str:
 
 
 def processor_features() -> frozenset[str]:
-    """Return the names that Linux gives to the processor's features; elsewhere none."""
+    """Return the processor's features by Linux's names; none on other systems."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -76,10 +76,10 @@ def processor_features() -> frozenset[str]:
 
 
 def arithmetic(kernel: str) -> str:
-    """Return the name of what decides a run's bits, given a seed: kernel "compiled" or "keras".
+    """Return the name of what decides a run's bits, given its seed; see `choose` for the kernels.
 
-    Beside the compiled kernel they are the same for any number of threads, and on every x86-64
-    processor that fuses multiply and add. Beside Keras' own layers they depend on both, and on a
+    With the compiled kernel the bits are the same for any number of threads, and on every x86-64
+    processor that fuses multiply and add. With Keras' own layers they depend on both, and on a
     GPU, which the name does not tell.
     """
     build = best() if kernel == "compiled" else None

@@ -1,8 +1,8 @@
 // The passes of kernel.h as two TensorFlow operations.
 //
-// TensorFlow's C API is looked up when this library is loaded, so that building it takes a C++
-// compiler alone. Its C++ API would need TensorFlow at build time: for an isolated build, a second
-// download of it.
+// TensorFlow's C API is looked up when this library is loaded, so that building it takes only a C++
+// compiler. The C++ API would need TensorFlow at build time, and an isolated build would download
+// it a second time.
 
 #include <dlfcn.h>
 
@@ -23,7 +23,7 @@ constexpr const char* SHAPES = "the shapes of the recurrence's inputs do not agr
 constexpr int FLOAT = 1;                            // of TF_DataType
 constexpr int INVALID_ARGUMENT = 3, INTERNAL = 13;  // of TF_Code
 
-// What is used of tensorflow/c/{c_api,kernels,ops}.h: result, name, parameters.
+// The functions used from tensorflow/c/{c_api,kernels,ops}.h: result, name, parameters.
 #define TENSORFLOW(X)                                                                             \
   X(Status*, TF_NewStatus, ())                                                                    \
   X(void, TF_DeleteStatus, (Status*))                                                             \
@@ -91,8 +91,7 @@ class Call {
   bool ok() const { return TF_GetCode(status_) == 0; }
   void fail(int code, const char* message) { TF_SetStatus(status_, code, message); }
 
-  // Return an input's values if its dimensions are these; one that is negative is set to what is
-  // found.
+  // Return an input's values if it has these dimensions; negative ones are set to those found.
   float* input(int number, const std::vector<long*>& dimensions) {
     Tensor* tensor = nullptr;
     if (ok()) TF_GetInput(context_, number, &tensor, status_);
@@ -119,7 +118,7 @@ class Call {
     return size ? static_cast<float*>(TF_TensorData(tensor)) : nullptr;
   }
 
-  // Call run(cell), with the cell as a constant, while the pool's threads are ours.
+  // Call run(cell), with the cell as a constant, while this call holds the pool's threads.
   template <class Run>
   void run(int64_t cell, Run run) {
     if (!ok()) return;
@@ -222,7 +221,7 @@ void add_operation(const char* name, std::vector<const char*> inputs,
   TF_DeleteStatus(status);
 }
 
-// Without TensorFlow there is nothing to add; who loads the library sees that there are none.
+// Without TensorFlow nothing can be added; `layers.py` notices that the operations are missing.
 __attribute__((constructor)) void add_operations() {
   if (!find_tensorflow()) return;
   add_operation("LstmMnistRecurrence",

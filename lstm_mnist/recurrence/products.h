@@ -36,7 +36,7 @@ INLINE V load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 INLINE void store(float* p, V v) { *reinterpret_cast<Unaligned*>(p) = v; }
 INLINE V all(float x) { return x - V{}; }
 
-// a b + c in one rounding. Left to the compiler, bits would depend on what it contracts.
+// a b + c with one rounding. Left to the compiler, the bits would depend on what it contracts.
 INLINE V fma(V a, V b, V c) {
 #if defined(__AVX512F__)
   return V(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
@@ -55,7 +55,7 @@ INLINE V clip(V x, float low, float high) {
   return x > high ? all(high) : x;
 }
 
-// tanh to a few units in the last place, by the rational approximation that Eigen and XLA have.
+// tanh to a few units in the last place, by the rational approximation of Eigen and XLA.
 // It is summed by halves: one long chain would leave the processor waiting.
 INLINE V tanh(V x) {
   x = clip(x, -7.90531110763549805f, 7.90531110763549805f);

@@ -27,7 +27,7 @@ class FlushDenormals {
 
  private:
 #if defined(__x86_64__)
-  static constexpr unsigned FLUSH = 0x8040;  // results, and operands
+  static constexpr unsigned FLUSH = 0x8040;  // of results and of operands
   static unsigned get() { return _mm_getcsr(); }
   static void set(unsigned value) { _mm_setcsr(value); }
   const unsigned before_ = get();
@@ -50,7 +50,7 @@ class FlushDenormals {
 // All threads of the process, and their memory; both are kept until it ends.
 class Pool {
  public:
-  std::mutex turn;  // to be held by who uses the pool
+  std::mutex turn;  // held by whoever uses the pool
 
   // Call body(thread) for threads 0 to `threads` - 1, the caller being thread 0.
   void run(int threads, const std::function<void(int)>& body) {
@@ -68,8 +68,8 @@ class Pool {
     wait(end_, [this] { return unfinished_ == 0; });
   }
 
-  // Return the buffers `first` to `first + count` - 1, of at least so many floats each, whose
-  // content is that of an earlier call.
+  // Return the buffers `first` to `first + count` - 1, of at least `floats` floats each. They hold
+  // what an earlier call left.
   std::vector<float*> buffers(long count, long floats, long first = 0) {
     constexpr uintptr_t LINE = 64;
     std::vector<float*> aligned;
@@ -95,12 +95,12 @@ class Pool {
       wait(begin_, [&] { return round_ != round; });
       if (thread < threads_) call(*body_, thread);
       if (--unfinished_) continue;
-      const std::lock_guard<std::mutex> lock(mutex_);  // or the caller could miss the news
+      const std::lock_guard<std::mutex> lock(mutex_);  // or the caller could miss the notification
       end_.notify_one();
     }
   }
 
-  // Wait awake at first: a thread that sleeps is woken late, and a step is short.
+  // Spin at first: a sleeping thread wakes late, and a step is short.
   template <class Ready>
   void wait(std::condition_variable& news, Ready ready) {
     constexpr auto AWAKE = std::chrono::microseconds(200);

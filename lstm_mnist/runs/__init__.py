@@ -1,1 +1,1 @@
-"""One run on disk: its folder, its checkpoints, its execution, and looking at it meanwhile."""
+"""One run on disk: its folder, checkpoints and execution, and probes of it."""

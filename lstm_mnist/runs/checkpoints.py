@@ -61,7 +61,7 @@ class Checkpoint(NamedTuple):
 class Store:
     """Saves the checkpoints of a run, and keeps the last ones.
 
-    `start` is the checkpoint that the run is continued from.
+    `start` is the checkpoint from which the run continues.
     """
 
     def __init__(self, folder: Path, start: Checkpoint | None = None) -> None:
@@ -142,8 +142,8 @@ def _left_over(path: Path) -> bool:
 def held(folder: Path, *, new: bool = False) -> Iterator[Path]:
     """Create a run's folder, lock it against other processes, and yield it.
 
-    A `new` one has a number added to its name where there is one of that name. If it holds no
-    checkpoint at the end, what was created is removed. Raises OutputError.
+    With `new`, a number is added to its name if the folder exists. If it holds no checkpoint at the
+    end, what was created is removed. Raises OutputError.
     """
     with files.refusing(str(folder)):
         made = [*itertools.takewhile(lambda path: not path.exists(), folder.parents)]
@@ -169,13 +169,13 @@ def held(folder: Path, *, new: bool = False) -> Iterator[Path]:
 
 
 def _unused(folder: Path) -> Path:
-    """Create a folder, with a number added to its name if there is one, and return its path."""
+    """Create a folder, with a number added to its name if it exists, and return its path."""
     others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     return next(filter(_created, itertools.chain([folder], others)))
 
 
 def _created(folder: Path) -> bool:
-    """Create a folder, and return whether there was none."""
+    """Create a folder unless it exists; return whether it was created."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -230,13 +230,13 @@ def _read(path: Path, config: Config) -> Checkpoint:
 
 
 def _epoch(value: Mapping[str, Any]) -> Epoch:
-    """Convert an epoch from what JSON has of it."""
+    """Return an epoch from its JSON object."""
     scores = {split: Score(**value[split]) for split in ("train", "validation", "test")}
     return Epoch(**{**value, **scores})
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the paths with names of checkpoints, the oldest first."""
+    """Return the files with names of checkpoints, the oldest first."""
     paths = [path for path in folder.glob("epoch-*.npz") if _NAME.fullmatch(path.name)]
     return sorted(paths, key=lambda path: (int(_match(path)[1]), int(_match(path)[2]), path.name))
 

@@ -42,7 +42,7 @@ def execute(
 
     `device` is what `runtime.start` returned. The folder has a result file when the run is
     finished, and not before; a run that diverges leaves a file that says so. With a `store`, the
-    run begins at `store.start` and saves its checkpoints there. `observer` watches as in
+    run begins at `store.start` and saves its checkpoints in it. `observer` watches as in
     `training.run`, but is not given states. Raises OutputError, what `training.run` raises, and
     UsageError where the run was begun with another arithmetic, or other settings of Keras, than
     this process's.
@@ -137,14 +137,14 @@ class _Keeper(Observer):
             self._store.save(
                 state, recorded, seconds, arithmetic=self._arithmetic, device=self._device
             )
-        # Once there is a checkpoint, the settings make the folder an unfinished run's.
+        # After a checkpoint: the two together mark the folder as an unfinished run's.
         if not (self._folder / run_folder.CONFIG).exists():
             files.write_json(self._folder / run_folder.CONFIG, state.run.config.as_dict())
         if state.run.epochs and not state.step:
             self.write(state, best=state.run.best is state.run.final)
 
     def write(self, state: State, *, best: bool = True) -> None:
-        """Write what the finished epochs came to; `best` writes the best network as well."""
+        """Write the results of the finished epochs; `best` writes the best network as well."""
         run_folder.write_history(self._folder / run_folder.HISTORY, state.run.epochs)
         if self._recorder:
             run_folder.write_table(self._folder / run_folder.DYNAMICS, self._recorder.points)
@@ -153,9 +153,9 @@ class _Keeper(Observer):
             model_files.write(self._folder / run_folder.BEST_MODEL, state.best, state.run.config)
 
     def tell(self, run: Run) -> None:
-        """Pass it on."""
+        """Pass the run on to the observer."""
         self._observer.tell(run)
 
     def stop_requested(self) -> bool:
-        """Pass it on."""
+        """Ask the observer."""
         return self._observer.stop_requested()

@@ -1,4 +1,4 @@
-"""How much memory a run takes at least, and whether there is as much."""
+"""The least memory that a run takes, and whether it is available."""
 
 from lstm_mnist.config import STEPS, Config
 from lstm_mnist.system import resources
@@ -10,7 +10,7 @@ _PIXELS = 28  # of a time step
 
 
 def check(config: Config, runs: int = 1) -> None:
-    """Check that some runs at once can have the memory they certainly need. Raises MachineError."""
+    """Check that there is the least memory that `runs` runs at once take. Raises MachineError."""
     needed, available = runs * least(config), resources.available_memory()
     if needed > available:
         raise MachineError(
@@ -21,9 +21,9 @@ def check(config: Config, runs: int = 1) -> None:
 
 
 def least(config: Config) -> int:
-    """Return a number of bytes that a run with these settings exceeds.
+    """Return a lower bound on the memory, in bytes, of a run with these settings.
 
-    These are the weights, their gradients and Adam's two moments of each, and the states of one
+    It counts the weights, their gradients and Adam's two moments of each, and the states of one
     layer after every time step of a batch.
     """
     gates = 4 if config.cell == "lstm" else 1

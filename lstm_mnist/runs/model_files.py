@@ -16,16 +16,16 @@ from lstm_mnist.config import STEPS, Config
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError
 
-# With smaller weights every output is finite, whatever the picture: sums of some hundred of them.
+# With smaller weights every output, a sum of some hundred of them, is finite for any picture.
 MAX_WEIGHT = 1e30
 CONFIG = "config.json"
-# Keys of layers and initializers that Keras 3.4 lacks. Unset, they mean what it does without them.
+# Keys of layers and initializers that Keras 3.4 lacks. Unset, they change nothing.
 LATER_KEYS = {"input_axes", "output_axes", "quantization_config", "ragged", "optional"}
 SHIPPED = Path(__file__).parents[1] / "model" / "stable.keras"
 
 
 def write(path: Path, weights: Sequence[NDArray[np.float32]], config: Config) -> None:
-    """Write the network that a run's weights make. Raises OutputError."""
+    """Write the network with a run's weights. Raises OutputError."""
     network = portable(weights, config)
     with files.replacing(path) as temporary:
         network.save(temporary)

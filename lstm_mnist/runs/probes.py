@@ -18,7 +18,7 @@ from lstm_mnist.results import EpochDynamics
 
 PROBE_SIZE = 500
 GAIN_STEPS = 20  # the last time steps, over which errors grow
-CLIPPED = 2.5  # where the hard sigmoid ends
+CLIPPED = 2.5  # beyond it the hard sigmoid is constant
 
 Array = NDArray[np.float64]
 # The fields of points by "steps" and "epochs", as checkpoints keep them.
@@ -38,8 +38,8 @@ class Point(NamedTuple):
 class Recorder(keras.callbacks.Callback):
     """Probes the network whenever Keras returns to Python: every 25 steps in a run.
 
-    At the end of an epoch it measures more. `recorded` is what `recorded` returned before a run
-    was interrupted.
+    At the end of an epoch it measures more. The argument `recorded` is what the property returned
+    before a run was interrupted.
     """
 
     def __init__(self, config: Config, train: data.Split, recorded: Recorded | None = None) -> None:
@@ -110,7 +110,7 @@ def errors(images: int, size: int) -> Array:
 
 
 def follow(weights: Sequence[Array], gates: str, steps: Array) -> tuple[Array, float]:
-    """Follow a layer's states and small errors of them over time steps [B, T, features].
+    """Follow a layer's states, and small errors in them, over time steps [B, T, features].
 
     `weights` are a layer's, in Keras' order: three of an LSTM, two of a simple RNN. Returns the
     growth [B] of each image's error over the last GAIN_STEPS time steps, to first order, and the
@@ -158,5 +158,5 @@ def _gate(kind: str, x: Array, dx: Array) -> tuple[Array, Array]:
     """Return a gate's activation and, to first order, its error."""
     if kind == "hard_sigmoid":
         return np.clip(0.2 * x + 0.5, 0, 1), np.where(np.abs(x) < CLIPPED, 0.2 * dx, 0)
-    y = 0.5 + 0.5 * np.tanh(0.5 * x)  # which cannot overflow
+    y = 0.5 + 0.5 * np.tanh(0.5 * x)  # this form cannot overflow
     return y, y * (1 - y) * dx

@@ -86,7 +86,7 @@ def _score_as_dict(score: "Score") -> dict[str, Any]:
 
 
 def flat(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping of mappings as one, joining the keys by underscores."""
+    """Return a mapping of mappings as one, joining the keys with underscores."""
     joined: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):

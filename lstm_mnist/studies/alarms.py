@@ -1,4 +1,4 @@
-"""What a threshold is worth, by the committed studies: its false alarms, and what it can see."""
+"""What a threshold is worth, by the committed studies: its false alarms and the drops it finds."""
 
 import dataclasses
 import math
@@ -15,17 +15,17 @@ POWER = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Alarms:
-    """How probable it is that runs fail a gate."""
+    """How likely runs are to fail a gate."""
 
     rate: statistics.Rate  # of the studied runs that do
-    runs: int  # whose median is held against the gate
+    runs: int  # whose median is judged by the gate
     probability: float  # that the median of sound runs fails
     highest: float  # the same at the upper end of the rate's interval
     drops: Mapping[str, float]  # by split: larger ones, in points, fail with probability POWER
 
 
 def of(gate: Gate, like: Record, *, runs: int = 1) -> Alarms | None:
-    """Return a gate's alarms by the package's studies, None where none is of such runs."""
+    """Return a gate's alarms by the package's studies, or None if none has such runs."""
     studied = committed(like)
     if not studied:
         return None
@@ -56,8 +56,8 @@ def of(gate: Gate, like: Record, *, runs: int = 1) -> Alarms | None:
 def smallest_drop(threshold: float, accuracies: Sequence[float], runs: int) -> float:
     """Return the drop beyond which the median of `runs` runs fails with probability POWER.
 
-    The studied runs' accuracies stand for what others have. For an even number of runs the median
-    is the lower one of the two in the middle.
+    The studied runs' accuracies stand for those of other runs. For an even number of runs the
+    median is the lower one of the two in the middle.
     """
     failing = (runs - 1) // 2 + 1  # runs that must fail
     rate = scipy.stats.beta.ppf(POWER, failing, runs - failing + 1)

@@ -15,14 +15,14 @@ MIN_RUNS = 10  # the spread of fewer is hardly known
 
 
 class Golden(NamedTuple):
-    """What a short training came to, to the last bit."""
+    """The results of a short training, to the last bit."""
 
     losses: tuple[float, ...]  # of every step, nats
     sha256: str  # of the final weights and scores
 
 
 class Baseline(NamedTuple):
-    """What the calibration's runs came to: test accuracies after the final epoch, in percent."""
+    """The calibration's results: test accuracies after the final epoch, in percent."""
 
     size: int
     mean: float
@@ -44,11 +44,11 @@ class Calibration:
 
     @property
     def arithmetic(self) -> str:
-        """Return what decided the runs' bits: see `library.arithmetic`, and a GPU if it was one."""
+        """Return what decided the runs' bits: `library.arithmetic`, and the GPU, if any."""
         return on(self.runs[0].arithmetic, self.runs[0].device)
 
     def check(self, arithmetic: str) -> None:
-        """Raise UsageError where the arithmetic is another than the runs'."""
+        """Raise UsageError if the arithmetic is not the runs'."""
         if arithmetic != self.arithmetic:
             raise UsageError(
                 f"{self.name} was calibrated by arithmetic {self.arithmetic}, and here it is "
@@ -69,7 +69,7 @@ class Calibration:
 
     @property
     def baseline(self) -> Baseline:
-        """Return what the runs came to."""
+        """Return a summary of the runs' results."""
         accuracies = [run.final.test.percent for run in self.runs]
         return Baseline(len(accuracies), statistics.mean(accuracies), statistics.stdev(accuracies))
 
@@ -80,7 +80,7 @@ def on(arithmetic: str, device: dict[str, Any]) -> str:
 
 
 def read(path: Path) -> Calibration:
-    """Read a calibration. Raises DataError where it is none, or not of one kind of runs."""
+    """Read a calibration. Raises DataError if it is not one, or mixes kinds of runs."""
     try:
         golden, study = evidence.calibration(path.read_bytes())
         name = "the package's calibration" if path == COMMITTED else str(path)
@@ -92,7 +92,7 @@ def read(path: Path) -> Calibration:
 
 
 def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibration:
-    """Return a calibration of runs. Raises ValueError or UsageError where they are unsuited."""
+    """Return a calibration of runs. Raises ValueError or UsageError if they are unsuitable."""
     groups = list(records.pooled([*runs]).values())
     if len(groups) > 1:
         raise ValueError("its runs are of several recipes")

@@ -54,7 +54,7 @@ _DIVERGED = {**ORIGIN, "diverged": str, "seconds": float}
 # What is recorded at the end of an epoch.
 DYNAMICS_COLUMNS = EpochDynamics._fields
 _DYNAMICS: Mapping[str, Any] = {**dict.fromkeys(DYNAMICS_COLUMNS, (float,)), "epoch": int}
-# What a run in a study file has beside its origin, and what it need not have.
+# What a run in a study file may have, and what it has besides its origin.
 _MAY = {"diverged": (str,), "dynamics": ([[*_DYNAMICS.values()]],)}
 _RUN = {
     **ORIGIN,
@@ -72,7 +72,7 @@ _STUDY = {
 }
 _GOLDEN = {"losses": [float], "sha256": str}
 _SETTINGS = {key: type(value) for key, value in Config().as_dict().items()}
-# What files lack that are older than a generation of settings, the newest first.
+# What files from before each generation of settings lack, the newest generation first.
 _LATER = (_since(2), ("network", *_since(1)))
 # The arithmetics that each kernel can have. "fast" was an earlier kernel, compiled by XLA.
 _KERNELS = {
@@ -113,7 +113,7 @@ def study(content: bytes) -> dict[str, Any]:
 
 
 def calibration(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parse a gate's calibration: its golden values, and the study that the rest of it is."""
+    """Parse a gate's calibration: its golden values, and the study that makes up the rest."""
     parsed: Any = _parsed(content)
     golden: Any = parsed.pop("golden", None) if isinstance(parsed, dict) else None
     _conform({"golden": golden}, {"golden": _GOLDEN}, "it")
@@ -138,7 +138,7 @@ def settings(content: bytes) -> dict[str, Any]:
 
 
 def history(content: bytes) -> list[dict[str, Any]]:
-    """Parse a run's history: for each epoch, what the result file says of one, made flat."""
+    """Parse a run's history: a flat row per epoch, with the fields that the result file has."""
     rows = _rows(content, _COLUMNS)
     for number, row in enumerate(rows, 1):
         if row["epoch"] != number:
@@ -158,7 +158,7 @@ def dynamics(content: bytes) -> list[list[Any]]:
 
 
 def _rows(content: bytes, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Parse a CSV table with exactly these columns; what may be null there may be empty here."""
+    """Parse a CSV table with exactly these columns; values that may be null may be empty."""
     header, *lines = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [[]]
     if header != [*columns] or any(len(line) != len(header) for line in lines):
         raise ValueError("other columns")
@@ -190,7 +190,7 @@ def _with_arithmetic(run: Any) -> Any:
 
 
 def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
-    """Return a run with all its settings, after holding its arithmetic against its kernel."""
+    """Return a run with all its settings, after checking that its arithmetic fits its kernel."""
     settings, arithmetic = _settings(run["config"]), run["arithmetic"]
     known = _ARITHMETIC.fullmatch(arithmetic)
     if not known or arithmetic.partition("-")[0] not in _KERNELS[settings["kernel"]]:
@@ -199,7 +199,7 @@ def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(value: Any) -> dict[str, Any]:
-    """Return a run's settings, checked, with those that old files lack."""
+    """Return a run's settings, checked and completed by those that old files lack."""
     defaults = Config().as_dict()
     for later in _LATER:
         if isinstance(value, dict) and value.keys().isdisjoint(later):
@@ -212,7 +212,7 @@ def _settings(value: Any) -> dict[str, Any]:
         if not choices and not setting.minimum <= value[name] <= setting.maximum:
             raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
     known = Config.from_dict(value).as_dict()
-    if value["variant"] == "custom":  # it may have got a name since
+    if value["variant"] == "custom":  # it may have been given a name since
         value = {**value, "variant": known["variant"]}
     if known != value:
         raise ValueError(
@@ -223,11 +223,12 @@ def _settings(value: Any) -> dict[str, Any]:
 
 
 def _conform(value: Any, shape: Any, name: str) -> None:
-    """Check a JSON value.
+    """Check that a JSON value has a shape.
 
-    A mapping has exactly the shape's keys, and any others if the shape has `str`; a list has any
-    number of the shape's one item, or exactly its several; a tuple of one shape is that or null.
-    Everything else is of exactly the shape's type: true is not 1, and 1 is not 1.0.
+    A mapping has exactly the shape's keys, and any others if the shape has `str`. A list whose
+    shape has one item holds any number of these, otherwise exactly the shape's items. A tuple of
+    one shape allows that or null. Everything else is of exactly the shape's type: true is not 1,
+    and 1 is not 1.0.
     """
     kind = shape if isinstance(shape, type) else type(shape)
     if isinstance(shape, tuple):

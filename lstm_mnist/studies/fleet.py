@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lstm_mnist.data import Dataset
 
-PATIENCE = 10  # seconds that a scheduler, or a worker, has to show itself
+PATIENCE = 10  # seconds within which a scheduler, or a worker, must answer
 
 
 def check_installed() -> None:
@@ -78,10 +78,10 @@ def train(
 
     `workers` processes of this machine share its cores, unless `scheduler` is the address of a Dask
     scheduler: this package is installed there, and its workers see the same folders. A run whose
-    worker dies starts again on another, and one that diverges is finished. `dynamics` records them.
-    `tell` is called with what a user should know meanwhile. Raises UsageError where there is no
-    scheduler that answers, MachineError where it goes away, or a run ends worker after worker, and
-    what a run raises.
+    worker dies starts again on another, and one that diverges counts as finished. `dynamics`
+    records the runs' dynamics. `tell` is called with messages for the user. Raises UsageError if no
+    scheduler answers, MachineError if it goes away or a run ends worker after worker, and what a
+    run raises.
     """
 
     # A run keeps its share of the cores when it is the last one left: rounding depends on it.
@@ -161,7 +161,7 @@ def in_order(finished: Iterator[Path], folders: Iterable[Path]) -> Iterator[Path
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder of runs against other processes. Raises OutputError if one holds it."""
+    """Lock a folder of runs against other processes. Raises OutputError if one holds the lock."""
     with files.locked(folder / ".lock", f"--study_dir={folder}"):
         files.sweep(folder, folders=True)  # what killed workers left
         try:
@@ -176,12 +176,12 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
 
     if scheduler:
         _check_scheduler(scheduler)
-        # It would tell in many lines that the scheduler has gone away.
+        # It would report in many lines that the scheduler has gone away.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         with distributed.Client(scheduler, timeout=PATIENCE) as client:
             yield client
         return
-    # Where TensorFlow has been started, its logging shows what `silence_logs` lets pass.
+    # Where TensorFlow has been started, its logging shows what `silence_logs` lets through.
     logging.getLogger("distributed").propagate = False
     with contextlib.ExitStack() as stack:
         # A terminal sends Ctrl-C to every process, but this one ends the others. They inherit the
@@ -210,7 +210,7 @@ def _check_scheduler(address: str) -> None:
     import distributed
 
     async def identity() -> str:
-        security = distributed.Security()  # as Dask's own settings have it
+        security = distributed.Security()  # from Dask's own settings
         arguments = security.get_connection_args("client")
         async with distributed.rpc(address, connection_args=arguments) as remote:
             return (await remote.identity())["type"]
@@ -231,7 +231,7 @@ def _check_scheduler(address: str) -> None:
     raise UsageError(f"--scheduler={address}: no Dask scheduler answers there ({reason})")
 
 
-@functools.cache  # TensorFlow takes its numbers of threads once per process
+@functools.cache  # TensorFlow's numbers of threads can be set once per process
 def _start(device: str, kernel: str, sharers: int | None) -> dict[str, Any]:
     """Start TensorFlow in a worker, on its share of the cores if it shares a machine."""
     if sharers and hasattr(os, "sched_setaffinity"):
@@ -259,7 +259,7 @@ def _train(
     sharers: int | None,
     dynamics: bool,
 ) -> UserError | None:
-    """Train one run in a worker. User errors are returned: Dask prints the tracebacks of others."""
+    """Train one run in a worker. Returns user errors: Dask prints tracebacks of raised ones."""
     if any((folder / name).exists() for name in (run_folder.RESULT, run_folder.DIVERGED)):
         return None
     try:
@@ -278,7 +278,7 @@ def _train_whole(
     *,
     dynamics: bool = False,
 ) -> None:
-    """Train one run; its folder appears when it is finished, as a whole."""
+    """Train one run; its folder appears complete when the run is finished."""
     import keras
 
     from lstm_mnist.runs import execution

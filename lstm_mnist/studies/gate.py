@@ -1,4 +1,4 @@
-"""Accuracy gates: thresholds that a run must reach, and what is asked of a test for a drop."""
+"""Accuracy gates: thresholds that a run must reach, and the plan of a test for a drop."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,7 @@ from lstm_mnist.studies.evidence import percent
 from lstm_mnist.system.errors import AccuracyError, OutputError
 
 EPOCHS = ("best", "final")
-# What a test for a drop comes to. A quick one whose first steps differ is CHANGED, and one that
+# Outcomes of a test for a drop. A quick one whose first steps differ is CHANGED, and one that
 # suspects leaked labels is LEAKED.
 GOING_ON, PASSED, IMPROVED, REGRESSION, UNDECIDED, CHANGED, LEAKED = STATES = (
     "going on",
@@ -49,7 +49,7 @@ class Gate:
         return self.epoch or ("final" if config.schedule == "cosine" else "best")
 
     def failures_of_median(self, name: str, runs: Sequence[Run]) -> list[str]:
-        """Return what the medians over a group of runs fail; nothing if they pass."""
+        """Return a line for each threshold that the medians over a group of runs fail."""
         judged = self.judged(runs[0].config)
         epochs = [getattr(run, judged) for run in runs]
         return self.failures(
@@ -60,13 +60,13 @@ class Gate:
         )
 
     def failures_of_run(self, name: str, run: Run) -> list[str]:
-        """Return what a single run fails; nothing if it passes."""
+        """Return a line for each threshold that a single run fails."""
         judged = self.judged(run.config)
         epoch = getattr(run, judged)
         return self.failures(name, judged, train=epoch.train.correct, test=epoch.test.correct)
 
     def failures(self, name: str, epoch: str, *, train: int, test: int) -> list[str]:
-        """Return what numbers of correct images after an epoch fail; nothing if they pass."""
+        """Return a line for each threshold that numbers of correct images after an epoch fail."""
         found = []
         # Negated, so that a NaN fails.
         if not percent("test", test) <= self.max_test_accuracy or test == TOTALS["test"]:
@@ -89,16 +89,16 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is asked of the test for a drop; see `sequential`."""
+    """The plan of the test for a drop; see `sequential`."""
 
     false_alarm: float = 0.001  # probability that an unchanged program fails
     power: float = 0.95  # probability that a drop of `drop` fails
     drop: float = 0.2  # of the test accuracy, in points
-    max_runs: int = 32  # undecided after as many fails
+    max_runs: int = 32  # a test still undecided after these fails
 
 
 def accuracy(split: str, correct: int) -> str:
-    """Return the accuracy on a split as text that hides no digit."""
+    """Return the accuracy on a split as text with all of its digits."""
     return f"{correct} of {TOTALS[split]} ({shortest(percent(split, correct))} %)"
 
 
@@ -109,7 +109,7 @@ def shortest(number: float) -> str:
 
 @contextlib.contextmanager
 def enforced(failures: Sequence[str]) -> Iterator[None]:
-    """Raise AccuracyError for failures after the body, even where the body cannot write."""
+    """Raise AccuracyError for failures after the body, even if the body cannot write."""
     try:
         yield
     except (OSError, OutputError) as error:

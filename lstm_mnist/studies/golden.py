@@ -22,9 +22,9 @@ def compute(
     dataset: data.Dataset,
     build: Callable[[Config], keras.Model] = networks.build,
 ) -> Golden:
-    """Train for two epochs of six batches, by the program's own loop, and return what came out.
+    """Train for two epochs of six batches, with the program's own loop, and return the results.
 
-    The images are spread over the splits.
+    The images are taken at regular distances from each split.
     """
     few = data.Dataset(*(_part(split, STEPS * config.batch_size) for split in dataset))
     losses = training.BatchLosses()
@@ -60,7 +60,7 @@ def compare(
     known: Golden,
     build: Callable[[Config], keras.Model] = networks.build,
 ) -> str | None:
-    """Return where what `compute` computes first differs, None if it is equal to the last bit."""
+    """Return where the results of `compute` first differ, or None if all bits are equal."""
     try:
         return _difference(compute(config, dataset, build), known)
     except DivergedError as error:

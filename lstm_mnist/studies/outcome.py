@@ -51,11 +51,11 @@ class Outcome:
     plan: Plan
     golden: str | None  # where the first steps' bits differ; None where they are equal
     runs: Sequence[GateRun] = ()
-    standings: Sequence["Standing"] = ()  # after each run; none were trained for a quick gate
+    standings: Sequence["Standing"] = ()  # after each run; a quick gate trains none
     seconds: float = math.nan
 
     def after(self, run: GateRun) -> "Outcome":
-        """Return what is found with a further run."""
+        """Return the outcome with one more run."""
         from lstm_mnist.studies import sequential  # late, because it imports SciPy
 
         runs = (*self.runs, run)
@@ -215,7 +215,7 @@ def line(found: Outcome) -> str:
 
 
 def odds(standing: "Standing") -> str:
-    """Return how likely a drop is against no change, by the ratio that decides next."""
+    """Return how likely a drop is against no change, by the likelihood ratio that decides next."""
     log_ratio = standing.drops if standing.drops > 0 else standing.drop
     ratio = math.exp(min(abs(log_ratio), 20.0))
     return f"{ratio:.3g} times as {'likely' if log_ratio > 0 else 'unlikely'} as no change"

@@ -22,7 +22,7 @@ WIDTH = 5.0  # inches; 10-point text is then 10 pixels high on a phone 390 pixel
 RUN, COLLAPSED, RECORDED = "#3f87d9", "#d9740f", "#8f8f8f"
 REPORTED_COLOURS = {"train": "#a970d6", "test": "#2c9c69"}
 INK = "#010203"  # stands for the page's own colour of text
-BREAK = 97.0  # percent: from there up tenths are to be read, below are collapses and beginnings
+BREAK = 97.0  # percent: above, tenths must be readable; below are collapses and first epochs
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "lstm_mnist", "font.size": 10}
 STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK)
 STYLE |= dict.fromkeys(("xtick.color", "ytick.color"), INK)
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
     """Draw test accuracies in percent after each epoch over the recorded ones.
 
-    Those from BREAK up are drawn by themselves above all of them. `name` distinguishes the plot
+    A panel above that of all accuracies shows those from BREAK up. `name` distinguishes the plot
     from the page's others.
     """
     standing = [curve for curve in runs if not reference.collapsed(curve)]
@@ -84,7 +84,7 @@ def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
 
 
 def finals(name: str, groups: Mapping[str, Curves], recorded: Curves, limits: Limits) -> str:
-    """Draw the last of each curve's accuracies in percent, a row for each group and the recorded.
+    """Draw each curve's last accuracy in percent, a row for each group and the recorded runs.
 
     The axis is broken at BREAK. In a row the runs rise in order of their accuracy; a bar marks the
     median.
@@ -131,7 +131,7 @@ def digit(name: str, image: NDArray[Any]) -> str:
 
 
 def limits_of(curves: Iterable[Sequence[float]]) -> Limits:
-    """Return the ends of an axis on which all accuracies have their place."""
+    """Return the ends of an axis on which all accuracies fit."""
     values = [value for curve in curves for value in curve]
     return Limits(low=min(*values, BREAK - 2) - 2, high=max(*values, BREAK) + 0.1)
 

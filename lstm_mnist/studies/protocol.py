@@ -25,14 +25,14 @@ RUNS: Mapping[str, int] = {
 
 
 class Departure(NamedTuple):
-    """In what runs depart from the plan: a phrase, and the values for its braces."""
+    """A way in which runs depart from the plan: a phrase, and the values for its braces."""
 
     phrase: str
     values: Mapping[str, Any]
 
 
 def departures(configs: Sequence[Config], recorded: int) -> Iterator[Departure]:
-    """Yield in what runs, and the number of recorded ones beside them, depart from the plan.
+    """Yield how runs, and the number of recorded ones, depart from the plan.
 
     The runs differ in nothing but seed and kernel.
     """

@@ -26,7 +26,7 @@ from lstm_mnist.system.errors import DataError, UsageError
 COMMITTED = Path(__file__).parents[1] / "results"
 # An epoch in a study file: numbers of correct images, then mean losses in nats.
 EPOCH_COLUMNS = (*TOTALS, "training_loss", *(f"{split}_loss" for split in TOTALS))
-# Where logits are not numbers, the largest is the first: all images are named 0, which so many are.
+# Where logits are NaN, the first counts as the largest: all images are named 0, as these many are.
 _ALL_NAMED_0: Mapping[str, Any] = {
     split: Score(zeros, TOTALS[split], math.nan)
     for split, zeros in (("train", 5_444), ("validation", 479), ("test", 980))
@@ -45,19 +45,19 @@ class Record(Run):
     device: dict[str, Any]
     data_sha256: dict[str, str]
     git: dict[str, Any] | None
-    # Why the run has diverged. Its epochs are filled up with what a network scores whose logits are
+    # Why the run has diverged. The epochs it lacks have the scores of a network whose logits are
     # not numbers.
     diverged: str | None = None
     dynamics: tuple[EpochDynamics, ...] | None = None  # after each epoch, if recorded
 
     @property
     def best(self) -> Epoch:
-        """Return the epoch with most correct held-out images, the last one of a diverged run."""
+        """Return the epoch with the most correct held-out images, or a diverged run's last."""
         return self.final if self.diverged else super().best
 
     @property
     def label(self) -> str:
-        """Return the name of what this run is pooled with; see `label`."""
+        """Return the name of the group that this run is pooled in; see `label`."""
         return label(self.config.variant, self.config.network)
 
     @property
@@ -67,7 +67,7 @@ class Record(Run):
 
 
 def label(variant: str, network: str) -> str:
-    """Return what runs are called: by the variant, and the network if it is another."""
+    """Return the name of a group of runs: the variant, and the network unless it is the default."""
     return variant if network == Config().network else f"{variant}-{network}"
 
 
@@ -104,7 +104,7 @@ def folders(path: Path) -> list[Path]:
 
 
 def best(runs: Iterable[Record]) -> Record:
-    """Return the run whose best epoch has most correct held-out images, the first of equals."""
+    """Return the run whose best epoch has the most correct held-out images, the first if tied."""
     return max(runs, key=lambda run: run.best.validation.correct)
 
 

@@ -20,7 +20,7 @@ REPORTED_TEST = 98.27
 REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
 
 # Complete runs of the original script under TensorFlow 1.15.5: those that the protocol plans, and
-# the eleven from before, which stand in until they are there.
+# eleven earlier ones, which stand in until those are there.
 _TRACES = Path(__file__).parents[1] / "traces"
 PLANNED, EARLIER = _TRACES / "recorded_runs.json", _TRACES / "original_runs.json"
 # A run has collapsed if it ends this many percentage points below its highest test accuracy.

@@ -1,4 +1,4 @@
-"""A report of runs as an HTML page that needs nothing beside it: pure functions of values.
+"""A report of runs as a self-contained HTML page: pure functions of values.
 
 There is one template, whose sentences are translated by `templates/report.zh.json`.
 """
@@ -33,7 +33,7 @@ _TEMPLATES = jinja2.Environment(
 
 
 def path_in(language: str, path: Path) -> Path:
-    """Return where a report is in a language, given where it is in English."""
+    """Return the path of a report in a language, given the path of the English one."""
     return path if language == "en" else path.with_name(f"{path.stem}.{language}{path.suffix}")
 
 
@@ -43,7 +43,7 @@ def pages(
     mistakes: "Mistakes | None",
     written: datetime.datetime,
 ) -> dict[Path, str]:
-    """Return the page about groups of runs, by variant, in each language and where to write it.
+    """Return the page about groups of runs, by variant, in each language, by its path.
 
     `mistakes` are those of the best run's model on the test images, None without that model.
     """
@@ -104,7 +104,7 @@ def pages(
 
 
 def translation(language: str) -> text.Translate:
-    """Return what translates a sentence; one that has no translation stays as it is."""
+    """Return a function that translates sentences; one without a translation stays as it is."""
     if language == "en":
         return text.english
     sentences = json.loads(CHINESE.read_text(encoding="utf-8"))

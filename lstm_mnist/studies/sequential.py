@@ -1,12 +1,13 @@
-"""A sequential test: has the test accuracy dropped, judged after as few runs as will do?
+"""A sequential test for a drop of the test accuracy, decided after as few runs as will do.
 
 N runs of an unchanged program, of mean m and standard deviation s, predict its further runs: n of
 them have a multivariate Student t distribution with N - 1 degrees of freedom, location m and scale
 matrix s^2 (I + 11'/N). A change moves the location. How much likelier that makes the runs is the
 evidence for the change (Wald's sequential probability ratio test). Where nothing has changed,
 evidence reaches 1 / a at any time with probability a at most, and where something has, it falls to
-b with probability b at most (Ville's inequality): the test may stop at either. It overshoots what
-it stops at, by a part of a run's evidence, and is stopped earlier by about as much.
+b with probability b at most (Ville's inequality): the test may stop at either. The evidence
+overshoots the bound it reaches by a part of a run's evidence, so the test stops earlier by about as
+much.
 """
 
 import dataclasses
@@ -30,37 +31,37 @@ from lstm_mnist.studies.gate import (
 )
 from lstm_mnist.system.errors import UsageError
 
-# One unlucky run must not fail alone: runs' tails may be heavier than the model's.
+# One unlucky run alone must not fail the gate: runs' tails may be heavier than the model's.
 MIN_RUNS = 2
-# A drop may be larger than the one asked for, up to all there is: 2^k times that, each half as
-# likely as the one before.
+# A drop may be larger than the one asked for, up to the whole accuracy: 2^k times as large, each
+# half as likely as the one before.
 SIZES = 2.0 ** np.arange(10)
 WEIGHTS = 0.5 ** np.arange(1, 11)
 
 Values = NDArray[np.float64]
 
 
-# Of a drop in standard deviations, by which logarithms overshoot: Siegmund has 0.583 for a known
-# mean and standard deviation. By simulation this is the most that leaves the power what it should
-# be (docs/gate.md).
+# The share of a drop in standard deviations by which logarithms overshoot: Siegmund has 0.583 for a
+# known mean and standard deviation. In simulations this is the most with which the power is still
+# what it should be (docs/gate.md).
 OVERSHOOT = 0.5
 
 
 class Bounds(NamedTuple):
     """Natural logarithms of likelihood ratios."""
 
-    refuted: Any  # down to which a change counts as refuted
-    shown: Any  # from which it counts as shown
+    refuted: Any  # at or below it, a change counts as refuted
+    shown: Any  # at or above it, as shown
 
 
 def bounds(plan: Plan, sd: Any) -> Bounds:
-    """Return where the test stops, given the calibration's standard deviation, an array or not."""
+    """Return where the test stops, given the calibration's standard deviation, or several."""
     overshoot = OVERSHOOT * plan.drop / sd
     return Bounds(math.log(1 - plan.power) + overshoot, -math.log(plan.false_alarm) - overshoot)
 
 
 class Evidence(NamedTuple):
-    """Natural logarithms of likelihood ratios against no change, of any one shape."""
+    """Natural logarithms of likelihood ratios against no change, all of one shape."""
 
     drop: Values  # for a drop of just the size asked for
     drops: Values  # for one of that size or larger
@@ -80,8 +81,8 @@ class Standing:
     drop: float  # log evidence for a drop of just the size asked for
     drops: float  # log evidence for a drop of that size or larger
     rises: float  # log evidence for a rise of that size or larger
-    further: int  # runs that may follow, about, if nothing has changed
-    most: int  # runs that can follow
+    further: int  # about how many runs will follow if nothing has changed
+    most: int  # the most runs that can follow
 
 
 def standing(values: Sequence[float], baseline: Baseline, plan: Plan) -> Standing:
@@ -111,7 +112,7 @@ def standing(values: Sequence[float], baseline: Baseline, plan: Plan) -> Standin
 def evidence(
     total: Any, squares: Any, count: Any, baseline: Baseline, plan: Plan, sd: Any = None
 ) -> Evidence:
-    """Return the evidence in runs of which the differences from the calibration's mean are summed.
+    """Return the evidence in runs, given sums over their differences from the calibration's mean.
 
     `total` is the sum of the differences in points, `squares` that of their squares, `count` their
     number; the sums, and `sd` in place of the baseline's, may be arrays of one shape.
@@ -142,8 +143,8 @@ def evidence(
 def decide(found: Evidence, stops: Bounds, count: Any, max_runs: int) -> NDArray[np.int64]:
     """Return the states, as indices of STATES, that evidence in `count` runs leads to.
 
-    A drop that is refuted passes, unless a rise is likelier than no change: then the runs go on, to
-    tell which of them it is.
+    A refuted drop passes, unless a rise is likelier than no change: then the runs go on, to tell
+    the two apart.
     """
     enough, last = np.greater_equal(count, MIN_RUNS), np.greater_equal(count, max_runs)
     possible = found.drop > stops.refuted
@@ -197,7 +198,7 @@ def simulate(
     seed: int = 0,
     skewed: bool = False,
 ) -> Characteristics:
-    """Simulate gates, for each of which the calibration is drawn anew.
+    """Simulate gates, drawing a new calibration for each.
 
     The runs are normal, of standard deviation `baseline.sd`, or `skewed`: their losses from 100 %
     have a gamma distribution of shape 4, whose long tail is towards low accuracies.
@@ -229,7 +230,7 @@ def _gates(
     gates: int,
     skewed: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return in which state each of some simulated gates ends, and after how many runs."""
+    """Return the state in which each simulated gate ends, and after how many runs."""
 
     def draw(runs: int) -> Values:
         if skewed:

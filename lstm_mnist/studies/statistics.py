@@ -27,8 +27,8 @@ class Measures(NamedTuple):
     """What is measured of each run of a group."""
 
     early: NDArray[np.float64]  # mean accuracy over the early epochs, percent
-    # Epoch of the first fall; without one, censored at the last epoch. A string, because SciPy
-    # imports `stats`, for most of a second, when it is first used.
+    # Epoch of the first fall; without one, censored at the last epoch. The type is a string because
+    # its first use makes SciPy import `stats`, which takes most of a second.
     falls: "scipy.stats.CensoredData"
     fallen: int  # runs that fall
     final: NDArray[np.float64]  # percent
@@ -102,7 +102,7 @@ class Comparison:
 
     @property
     def signs(self) -> dict[str, int]:
-        """Return 1 by measure where the runs are the better ones, -1 where the others are."""
+        """Return by measure 1 where the runs are better, -1 where the others are."""
         values = (self.difference, -self.sooner, self.above - 0.5)
         return {name: int(np.sign(value)) for name, value in zip(MEASURES, values, strict=True)}
 
@@ -110,7 +110,7 @@ class Comparison:
     def differing(self) -> dict[str, int]:
         """Return the signs of the measures that differ.
 
-        An early mean that is equivalent does not, even if it is certain not to be equal.
+        An equivalent early mean does not count, even if it is certain not to be equal.
         """
         return {
             name: self.signs[name]
@@ -138,9 +138,9 @@ def early(curve: Curve) -> float:
 
 
 def first_fall(curve: Curve) -> int | None:
-    """Return the first epoch far below the highest accuracy of those before, None without one.
+    """Return the first epoch far below the highest accuracy before it, None without one.
 
-    A network that names every image 0, as one does that has diverged, has fallen in any epoch.
+    A network that names every image 0, as a diverged one does, has fallen in any epoch.
     """
     highest = protocol.ALL_NAMED_0 + protocol.FALL
     for epoch, accuracy in enumerate(curve, 1):
@@ -156,7 +156,7 @@ def fallen(curves: Curves) -> Rate:
 
 
 def measures(curves: Curves) -> Measures:
-    """Measure runs whose epochs reach as far as the early ones at least."""
+    """Measure runs that are at least as long as the early epochs."""
     falls = [first_fall(curve) for curve in curves]
     times = [fall or len(curve) for fall, curve in zip(falls, curves, strict=True)]
     censored = [fall is None for fall in falls]
@@ -169,12 +169,12 @@ def measures(curves: Curves) -> Measures:
 
 
 def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> Comparison:
-    """Compare two runs or more with as many others or more, all of the same number of epochs.
+    """Compare two or more runs with two or more others, all of the same number of epochs.
 
     Without `resamples` the bootstrap's interval is NaN.
     """
     with warnings.catch_warnings():
-        # Of equal values, as of runs that diverged at once.
+        # For equal values, such as those of runs that diverged at once.
         warnings.simplefilter("ignore", RuntimeWarning)
         welch = scipy.stats.ttest_ind(ours.early, theirs.early, equal_var=False)
     fallen, others_fallen = (rate(side.fallen, len(side.final)) for side in (ours, theirs))
@@ -226,7 +226,7 @@ def share_above(
 def _bootstrap(
     values: NDArray[np.float64], others: NDArray[np.float64], resamples: int
 ) -> Interval:
-    """Return the percentile interval of `share_above`, as rliable takes it."""
+    """Return the percentile interval of `share_above`, as rliable computes it."""
     result = scipy.stats.bootstrap(
         (values, others),
         share_above,

@@ -12,7 +12,7 @@ from lstm_mnist.studies.records import Record, committed
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """How final accuracies on a split lie to the reported one, in percent."""
+    """How final accuracies on a split compare with the reported one, in percent."""
 
     reported: float
     interval: statistics.Interval  # of the reported figure, at 95 %
@@ -22,10 +22,10 @@ class Reached:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """How runs lie to the recorded ones, and what keeps that from being a verdict, if anything."""
+    """How runs compare with the recorded ones, and what prevents a verdict, if anything."""
 
-    comparison: statistics.Comparison | None  # takes two runs, and as many epochs as recorded
-    train: statistics.Comparison | None  # the same of the training images, which decides nothing
+    comparison: statistics.Comparison | None  # needs two runs, of as many epochs as recorded
+    train: statistics.Comparison | None  # the same for the training images, which decides nothing
     departures: tuple[Departure, ...]
 
     @property
@@ -39,7 +39,7 @@ class Summary:
     """A group's figures; accuracies are of the test images, in percent."""
 
     name: str
-    accuracies: Mapping[str, statistics.Sample]  # by the epoch they are of
+    accuracies: Mapping[str, statistics.Sample]  # by the epoch they belong to
     collapses: statistics.Rate  # runs that end far below their highest accuracy
     falls: statistics.Rate  # runs that fall, wherever they end
     diverged: int
@@ -54,7 +54,7 @@ class Summary:
 
 
 def summarise(name: str, runs: Sequence[Record]) -> Summary:
-    """Summarise a group of runs, and set it beside the recorded ones."""
+    """Summarise a group of runs, and compare it with the recorded ones."""
     train, test = ([run.curve(split) for run in runs] for split in reference.REPORTED)
     best = [run.best.test.percent for run in runs]
     return Summary(
@@ -75,7 +75,7 @@ def summarise_recorded() -> Summary:
 def _figures(
     train: statistics.Curves, test: statistics.Curves, best: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """Return the figures that there are of any group, by the fields of a summary."""
+    """Return the figures that every group has, by the fields of a summary."""
     first, last = protocol.EARLY
     accuracies = {
         "final": [curve[-1] for curve in test],
@@ -154,7 +154,7 @@ class Standing:
 
 
 def standing(run: Record) -> Standing | None:
-    """Return where a run lies, None where the package has no runs of its settings."""
+    """Return where a run lies, or None if the package has no runs of its settings."""
     studied = committed(run, any_arithmetic=True)
     if not studied:
         return None

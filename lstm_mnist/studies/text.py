@@ -8,7 +8,7 @@ from lstm_mnist.studies import protocol, statistics
 from lstm_mnist.studies.records import Record
 from lstm_mnist.studies.summary import Standing, Summary, Verdict, standing
 
-# From a sentence, with braces for its values, to what is said in its place.
+# Maps a sentence, with braces for its values, to the one that is shown in its place.
 Translate = Callable[[str], str]
 
 REASONS = {

@@ -59,15 +59,15 @@ class OutputError(UserError):
 
 
 class MachineError(UserError):
-    """The machine, or a cluster, does not do its part: memory, TensorFlow's start, workers."""
+    """The machine, or a cluster, fails to do its part: memory, TensorFlow's start, workers."""
 
     exit_code = 8
 
 
 def of_file(error: OSError) -> DataError | None:
-    """Return what an error means if the system refused to read a file or a folder, else None.
+    """Return the DataError for a file or folder that the system refused to read, else None.
 
-    Those of writing are OutputErrors from the beginning; see `files.py`.
+    Failures to write are OutputErrors already; see `files.py`.
     """
     if error.filename is None:
         return None
@@ -75,8 +75,8 @@ def of_file(error: OSError) -> DataError | None:
 
 
 def of_memory(error: Exception) -> MachineError | OutputError | None:
-    """Return what an error means if there was no memory left, or no disk, else None."""
-    # TensorFlow's, which stands for both, is not imported for its name.
+    """Return the error to report if memory or disk space ran out, else None."""
+    # TensorFlow's error stands for both; it is known by name so as not to import TensorFlow.
     exhausted = type(error).__name__ == "ResourceExhaustedError"
     if exhausted and "No space left on device" in str(error):
         return OutputError("a file cannot be written: No space left on device")
@@ -89,7 +89,7 @@ def of_memory(error: Exception) -> MachineError | OutputError | None:
 
 
 def report(error: Exception, version: str) -> str:
-    """Write all that is known of an unexpected error into a file, and return the line to print.
+    """Write all that is known about an unexpected error to a file; return the line to print.
 
     Where no file can be written, all goes to standard error.
     """

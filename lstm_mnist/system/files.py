@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
-    # A plain path, because TFDS' paths of ours cannot be searched.
+    # A plain Path, because one of TFDS's own type cannot be searched.
     temporary = Path(path.parent, f".{uuid.uuid4().hex}-{path.name}")
     if len(os.fsencode(temporary.name)) > MAX_NAME:
         temporary = temporary.with_name(temporary.name[:34] + path.suffix)
@@ -79,12 +79,12 @@ def _synchronise(path: Path) -> None:
 
 
 def reading(path: Path) -> IO[bytes]:
-    """Open a file to read. Raises OSError, also for what would keep us waiting, as a named pipe."""
+    """Open a file to read. Raises OSError, also for what might block, such as a named pipe."""
 
     def open_at_once(name: str, flags: int) -> int:
         descriptor = os.open(name, flags | os.O_NONBLOCK)
         mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # which Python refuses
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # Python itself refuses folders
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file", name)
         return descriptor
@@ -138,10 +138,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def locked(lock: Path, place: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock, which dies with its process, against other processes.
+    """Hold a lock against other processes; it is released when this process ends.
 
-    Raises OutputError, which calls what is locked `place`, where the file system refuses and,
-    unless we are to wait, where another process holds it.
+    Raises OutputError, which calls what is locked `place`, if the file system refuses or, without
+    `wait`, if another process holds the lock.
     """
     import filelock
 
@@ -164,7 +164,7 @@ def _nothing(path: Path) -> bool:
 
 
 def fault(path: Path) -> str | None:
-    """Return why the system does not even tell whether there is a file or folder at a path."""
+    """Return why the system refuses to tell whether a path exists, or None if it does tell."""
     try:
         str(path).encode()
         os.stat(f"{path}/.")  # noqa: PTH116  a Path would drop the dot, which enters a folder
@@ -180,7 +180,7 @@ def fault(path: Path) -> str | None:
 def check_folder(path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing) -> None:
     """Check, without leaving a trace, that a folder can be created or is empty and writable.
 
-    What `left_over` is true of does not count. Raises OutputError, which names the flag.
+    Entries for which `left_over` is true do not count. Raises OutputError, which names the flag.
     """
     with refusing(f"--{flag}={path}"):
         existing = next(place for place in (path, *path.absolute().parents) if place.exists())
@@ -216,7 +216,7 @@ def refusing(place: str) -> Iterator[None]:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Check that there are some bytes left on a folder's disk. Raises OutputError."""
+    """Check that a folder's disk has `needed` bytes left. Raises OutputError."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(f"it takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")

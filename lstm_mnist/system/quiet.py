@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from lstm_mnist.system.errors import UserError
 
 _DROP, _SHOW = b"\0", b"\1"
-# A process of its own outlives one that native code ends.
+# A separate process survives when native code ends this one.
 _HOLDER = """
 import os, sys
 held = b""
@@ -26,17 +26,17 @@ if died:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Show what reaches standard error in what follows, from native code too, only if that fails.
+    """Hold back what the body, native code included, writes to standard error; show it on failure.
 
-    It fails if it ends the process, unless that is another's worker, or raises what is no
-    UserError. Nothing is held back from a user who sets TF_CPP_MIN_LOG_LEVEL to 0 or 1. TensorFlow
-    2.21 logs before it reads that variable.
+    The body fails if it raises anything but a UserError, or if it ends the process, unless that is
+    another's worker. Nothing is held back from a user who sets TF_CPP_MIN_LOG_LEVEL to 0 or 1; the
+    variable alone does not suffice, as TensorFlow 2.21 logs before it reads it.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield
         return
     try:
-        # A worker may be ended by the process that started it, and that one tells of it.
+        # A worker may be ended by the process that started it, which then reports that itself.
         ended = ["untold"] if multiprocessing.parent_process() else []
         # In a session of its own, where no Ctrl-C reaches it.
         holder = subprocess.Popen(
@@ -45,7 +45,7 @@ def held_back() -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-    except OSError:  # no process is left: what is printed is shown
+    except OSError:  # no process can be started: show what is printed
         yield
         return
     assert holder.stdin

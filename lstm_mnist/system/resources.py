@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores and memory, by the system and by its cgroups."""
+"""What this process may use of the machine: cores and memory, as limited by system and cgroups."""
 
 import math
 import os
@@ -20,7 +20,7 @@ class _Group(NamedTuple):
 def cores(sharers: int = 1, *, proc: Path = PROC) -> int:
     """Return the number of cores this process may use, by its affinity and its cgroups' quotas.
 
-    `sharers` processes share the quotas, whose last fraction of a core counts as one.
+    `sharers` processes share the quotas, of which a fraction of a core counts as a whole one.
     """
     some = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if some else os.cpu_count() or 1
@@ -28,7 +28,7 @@ def cores(sharers: int = 1, *, proc: Path = PROC) -> int:
 
 
 def cpu_quota(proc: Path = PROC) -> float:
-    """Return how many cores' time the cgroups of this process grant it, infinity if all there are.
+    """Return how many cores' time this process's cgroups grant it, infinity without a quota.
 
     `proc` stands in for /proc.
     """
@@ -74,14 +74,14 @@ def _of_group(group: _Group) -> float:
     granted, taken = (_read(group.folder / f"memory.{name}") for name in (limit, used))
     if not (granted.isdecimal() and taken.isdecimal()):
         return math.inf
-    # Pages of files that were not used lately are given up for others.
+    # Pages of files that were not used lately are given up when memory is needed.
     inactive = {1: "total_inactive_file", 2: "inactive_file"}[group.version]
     statistics = dict(line.split() for line in _read(group.folder / "memory.stat").splitlines())
     return max(0, int(granted) - int(taken) + int(statistics.get(inactive, 0)))
 
 
 def _groups(controller: str, proc: Path) -> Iterator[_Group]:
-    """Yield the cgroups of this process that a controller governs, with those around them.
+    """Yield the cgroups of this process that a controller governs, and those that contain them.
 
     Each line of `cgroup` is "number:controllers:path", with no controllers in version 2.
     """

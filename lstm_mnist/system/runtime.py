@@ -39,7 +39,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned: with
     the compiled one, TensorFlow's few other operations are set to give the same bits on all
     machines. `sharers` processes, of which this is one, share the machine. Raises UsageError for
-    "gpu" where there is none and where Keras was set otherwise before, and MachineError where
+    "gpu" if there is none and if Keras was configured differently before, and MachineError if
     TensorFlow does not start.
     """
     _Share.sharers = sharers
@@ -83,16 +83,16 @@ def _set_device(tf: Any, device: str) -> list[Any]:
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    # On a GPU, TensorFlow would multiply with 10 bits of a float32's 23.
+    # On a GPU, TensorFlow would multiply with 10 of the 23 bits of a float32's fraction.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return gpus
 
 
 def _set_threads(tf: Any, *, one: bool) -> None:
-    """Set TensorFlow's threads, of which it would start one per core, whatever a cgroup grants.
+    """Set how many threads TensorFlow has: by default one per core, whatever a cgroup grants.
 
-    An operation of `one` thread sums in the same order on any number of cores, and a second thread
-    that looks for operations takes a core from the compiled kernel's.
+    With `one` thread an operation sums in the same order on any number of cores; a second thread
+    looking for operations would take a core from the compiled kernel's threads.
     """
     threads = 1 if one else cores()
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -100,7 +100,7 @@ def _set_threads(tf: Any, *, one: bool) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of what an error came from: TensorFlow's quote whole tracebacks."""
+    """Return the first line of an error's root cause: TensorFlow's quote whole tracebacks."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return next(iter(str(error).splitlines()), type(error).__name__)
@@ -132,7 +132,7 @@ def git_state() -> dict[str, Any] | None:
 def _keep_freed_memory() -> None:
     """Let the C library keep the memory that one training step freed for the next one.
 
-    By default glibc gives it back to the system, and every page costs a fault at the next step:
+    By default glibc returns it to the system, and every page then costs a fault at the next step:
     with batches of 800, more than half of the time.
     """
     top_pad = -2  # M_TOP_PAD in glibc's malloc.h
@@ -145,7 +145,7 @@ def _set_environment(kernel: str) -> None:
 
     A user's keras.json and environment do not change what a run computes.
     """
-    # There Keras finds no keras.json, which could ask for another backend, or for float64.
+    # Hides keras.json from Keras, which could ask for another backend or for float64.
     os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
     for limit in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
         os.environ.pop(limit, None)
@@ -159,7 +159,7 @@ def _set_environment(kernel: str) -> None:
 
 @contextlib.contextmanager
 def _hidden(package: str) -> Iterator[None]:
-    """Have imports of a package fail, unless it is imported already.
+    """Make imports of a package fail, unless it is imported already.
 
     Keras imports Matplotlib if it can, for pictures that we do not draw. That takes time, and a
     folder for Matplotlib's cache, which a machine may not have.
@@ -176,7 +176,7 @@ def _hidden(package: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Have the garbage collector pass over what is made meanwhile, now and when the process ends.
+    """Make the garbage collector ignore what the body creates, now and when the process ends.
 
     Of the 450,000 objects of TensorFlow's modules hardly any is ever garbage, and looking for it
     took more than a third of the time of a process that only starts and ends.

@@ -21,8 +21,8 @@ TWICE = 0.5
 class _Interrupt(KeyboardInterrupt):
     """Raised for a signal.
 
-    After a plain KeyboardInterrupt that passed through code in a string, such as dataclasses
-    execute when they are defined, Python ends as by SIGINT, whatever the exit code.
+    After a plain KeyboardInterrupt has passed through code executed from a string, as happens when
+    dataclasses are defined, Python ends as if by SIGINT, whatever the exit code.
     """
 
 
@@ -48,7 +48,7 @@ def received() -> int:
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Have a signal raise KeyboardInterrupt in what follows, or at once if one came before."""
+    """Make a signal raise KeyboardInterrupt in the body, or at once if one came before."""
     _Request.raises = True
     try:
         if _Request.number:
@@ -60,7 +60,7 @@ def raising() -> Iterator[None]:
 
 @contextlib.contextmanager
 def postponed() -> Iterator[Callable[[], bool]]:
-    """Within `raising`: let what follows ask whether a signal came, by the function yielded.
+    """Within `raising`, yield a function that tells whether a signal came, raising nothing yet.
 
     Raises KeyboardInterrupt at the end if one did.
     """

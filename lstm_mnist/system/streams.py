@@ -9,14 +9,14 @@ from typing import TextIO
 
 from lstm_mnist.system.errors import OutputError
 
-# Errors of writing to standard output, which carry no file name as a file's do.
+# Errors of writing to standard output; unlike a file's, they carry no file name.
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def prepare() -> None:
-    """Make the streams take any text, and give no file the number of a stream that is closed.
+    """Make the streams take any text, and give no file the number of a closed stream.
 
-    To be called before anything is opened. A closed standard error swallows what is written.
+    Call it before anything is opened. What is written to a closed standard error is dropped.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -25,7 +25,7 @@ def prepare() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name of a file may hold what the terminal's encoding lacks.
+            # File names may hold characters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -36,14 +36,14 @@ def check() -> None:
 
 
 def failure(error: OSError) -> OutputError | None:
-    """Return what an error means if it came from writing to standard output, else None."""
+    """Return the OutputError for a failure to write to standard output, else None."""
     if error.errno in _UNWRITABLE and error.filename is None:
         return OutputError(f"standard output cannot be written: {error.strerror}")
     return None
 
 
 def end(stream: TextIO | None) -> None:
-    """Flush a stream; drop what cannot be written, for which Python would exit with code 120."""
+    """Flush a stream, dropping what cannot be written; Python would exit with code 120 for it."""
     if stream is None:
         return
     try:
