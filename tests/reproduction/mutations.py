@@ -251,11 +251,12 @@ MUTATIONS = (
         "dataset._replace(test=dataset.validation)._asdict()",
     ),
     # The run itself.
-    _in_run(
+    Mutation(
         "every epoch fed from the first one's start",
-        FED,
-        "_train(model, feed,",
-        "_train(model, iter(batches(config, dataset)),",
+        "short run: orders of its epochs",
+        mutators.source(
+            training.run, "_train(model, feed,", "_train(model, iter(batches(config, dataset)),"
+        ),
     ),
     _in_run(
         "every epoch fed half the data",
