@@ -9,8 +9,14 @@ from mutations import MUTATIONS, PAGES, Mutation, rendered
 from lstm_mnist import data, recording, tensorflow1, verification
 
 TRACE = recording.load_trace(recording.SHIPPED_TRACE)
-FOUND_AT_ONCE = [mutation for mutation in MUTATIONS if not mutation.slow]
-FOUND_IN_THE_RUN = [mutation for mutation in MUTATIONS if mutation.slow]
+FOUND_AT_ONCE, FOUND_IN_THE_RUN = (
+    [
+        pytest.param(each, marks=pytest.mark.compiled if each.kernel == "compiled" else ())
+        for each in MUTATIONS
+        if each.slow == slow
+    ]
+    for slow in (False, True)
+)
 
 
 def first_out_of_bounds(mutation: Mutation, dataset: data.Dataset) -> str | None:
