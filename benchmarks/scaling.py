@@ -95,8 +95,7 @@ def measure(point: Point, dataset: data.Dataset) -> dict[str, float]:
 
 
 def _first(split: data.Split, fraction: float) -> data.Split:
-    count = int(fraction * len(split.labels))
-    return data.Split(split.pixels[:count], split.labels[:count])
+    return split.part(slice(int(fraction * len(split.labels))))
 
 
 def draw(seconds: dict[Point, dict[str, float]], path: Path) -> None:

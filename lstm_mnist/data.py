@@ -36,6 +36,10 @@ class Split(NamedTuple):
         """Return the pixels scaled to [0, 1]: a copy of four times their size."""
         return scale(self.pixels)
 
+    def part(self, examples: slice) -> "Split":
+        """Return some of the examples."""
+        return Split(self.pixels[examples], self.labels[examples])
+
 
 class Dataset(NamedTuple):
     """The three splits of `read_data_sets`: 55,000, 5,000 and 10,000 examples."""
@@ -84,11 +88,11 @@ def digest(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
 
 def _read_prepared(builder: Any) -> dict[str, Split]:
     """Decode TFDS's records into the three splits."""
-    pixels, labels = archives.read(builder, "train")
+    train = Split(*archives.read(builder, "train"))
     held_out = TOTALS["validation"]  # the first training images, as in `read_data_sets`
     return {
-        "train": Split(pixels[held_out:], labels[held_out:]),
-        "validation": Split(pixels[:held_out], labels[:held_out]),
+        "train": train.part(slice(held_out, None)),
+        "validation": train.part(slice(held_out)),
         "test": Split(*archives.read(builder, "test")),
     }
 

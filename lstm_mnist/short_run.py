@@ -1,7 +1,7 @@
 """A short run on part of the data, for what the recording of two epochs does not cover."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -17,6 +17,21 @@ EPOCHS, BATCH_SIZE = 12, 50
 TRAIN, OTHERS = 300, 150  # images of a split
 
 
+def watch_steps(model: keras.Model, see: Callable[..., None]) -> None:
+    """Have each step call `see` with its number, images, labels and loss, as tensors.
+
+    Callbacks see executions of several steps; a loss is computed in each of them.
+    """
+    compute_loss = model.compute_loss
+
+    def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
+        loss = compute_loss(x, y, y_pred, sample_weight, training)
+        see(tf.convert_to_tensor(model.optimizer.iterations), x, y, loss)
+        return loss
+
+    model.compute_loss = watched
+
+
 class _Keeper(keras.callbacks.Callback, Observer):
     """Keeps the state after each epoch, and the sum of pixels of each image that is fed."""
 
@@ -28,14 +43,11 @@ class _Keeper(keras.callbacks.Callback, Observer):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin to watch what each step within an execution is fed."""
-        optimizer, compute_loss = self.model.optimizer, self.model.compute_loss
 
-        def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
-            step = tf.convert_to_tensor(optimizer.iterations)
-            self.fed.scatter_nd_update([[step]], [tf.reduce_sum(x, axis=(1, 2))])
-            return compute_loss(x, y, y_pred, sample_weight, training)
+        def see(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, loss: tf.Tensor) -> None:
+            self.fed.scatter_nd_update([[step]], [tf.reduce_sum(images, axis=(1, 2))])
 
-        self.model.compute_loss = watched
+        watch_steps(self.model, see)
 
     def save(self, state: State) -> None:
         """Keep the state after an epoch."""
@@ -47,10 +59,7 @@ def checks(settings: Config, dataset: data.Dataset) -> Iterator[Check]:
     """Check that epochs are fed whole and in new orders, and the best one's weights are kept."""
     sizes = (TRAIN, OTHERS, OTHERS)
     part = data.Dataset(
-        *(
-            data.Split(split.pixels[:size], split.labels[:size])
-            for split, size in zip(dataset, sizes, strict=True)
-        )
+        *(split.part(slice(size)) for split, size in zip(dataset, sizes, strict=True))
     )
     keeper = _Keeper()
     short = dataclasses.replace(settings, epochs=EPOCHS, batch_size=BATCH_SIZE)

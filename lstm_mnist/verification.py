@@ -161,21 +161,19 @@ class _Watcher(keras.callbacks.Callback, Observer):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Set the recorded initial weights and begin to watch."""
-        model, compute_loss = self.model, self.model.compute_loss
-        networks.set_weights(model, self._trace.weights(0))
+        networks.set_weights(self.model, self._trace.weights(0))
 
-        def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool = True) -> Any:
-            loss = compute_loss(x, y, y_pred, sample_weight, training)
+        def see(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, loss: tf.Tensor) -> None:
             last = self.epochs * STEPS - 1  # for steps that should not happen
-            step = tf.minimum(tf.convert_to_tensor(model.optimizer.iterations), last)
+            step = tf.minimum(step, last)
             self.losses.scatter_nd_update([[step]], [loss])
-            self.labels.scatter_nd_update([[step]], [y])
+            self.labels.scatter_nd_update([[step]], [labels])
             for number, copies in self.early_weights.items():
-                for copy, weight in zip(copies.values(), model.trainable_weights, strict=True):
+                weights = self.model.trainable_weights
+                for copy, weight in zip(copies.values(), weights, strict=True):
                     copy.assign(tf.where(step == number, weight, copy))
-            return loss
 
-        model.compute_loss = watched
+        short_run.watch_steps(self.model, see)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note which epoch it is."""

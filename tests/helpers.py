@@ -137,8 +137,13 @@ def wait_for(process: subprocess.Popen[str], happened: Callable[[], object]) -> 
 
 def without_tensorflow(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program where importing TensorFlow raises."""
+    return without("tensorflow", cwd, *arguments)
+
+
+def without(package: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program where importing a package raises."""
     script = (
-        "import sys; sys.modules['tensorflow'] = None\n"
+        f"import sys; sys.modules['{package}'] = None\n"
         "from lstm_mnist.__main__ import main; sys.exit(main())"
     )
     return subprocess.run(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, Command, without_tensorflow
+from helpers import Command, without, without_tensorflow
 
 from lstm_mnist import config
 from lstm_mnist.__main__ import COMMANDS
@@ -140,18 +140,7 @@ def test_mistakes_get_one_line_before_tensorflow_is_imported(
 
 
 def test_compare_without_dask(tmp_path: Path) -> None:
-    script = (
-        "import sys; sys.modules['distributed'] = None\n"
-        "from lstm_mnist.__main__ import main; sys.exit(main())"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", script, "compare", "--runs=1"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    finished = without("distributed", tmp_path, "compare", "--runs=1")
     assert finished.returncode == 2
     assert "--runs needs the package distributed: pip install -r" in finished.stderr
     assert finished.stderr.count("\n") == 1

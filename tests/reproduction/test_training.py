@@ -20,10 +20,7 @@ def few(dataset: data.Dataset) -> data.Dataset:
     """A few real images of each split."""
     sizes = {"train": 200, "validation": 50, "test": 60}
     return data.Dataset(
-        **{
-            name: data.Split(*(array[:size] for array in getattr(dataset, name)))
-            for name, size in sizes.items()
-        }
+        **{name: getattr(dataset, name).part(slice(size)) for name, size in sizes.items()}
     )
 
 

@@ -182,7 +182,7 @@ def unfinished(dataset: data.Dataset, tmp_path_factory: pytest.TempPathFactory) 
     """The folder of a run on a few images that was asked to stop in its third epoch."""
     folder = tmp_path_factory.mktemp("unfinished") / "run"
     settings = config.Config(units=4, epochs=8)
-    few = data.Dataset(*(data.Split(images[:500], labels[:500]) for images, labels in dataset))
+    few = data.Dataset(*(split.part(slice(500)) for split in dataset))
 
     class Stopping(Observer):
         questions = itertools.count(1)

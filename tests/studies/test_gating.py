@@ -123,16 +123,34 @@ def test_program_as_it_was_calibrated_passes(own: Trained, data_dir: Path, worke
     assert found["calibration"]["config"]["units"] == 4
 
 
+Change = Callable[[dict[str, Any]], Any]
+
+
+def altered(folder: Path, change: Change, known: Path = calibration.COMMITTED) -> str:
+    """Write a calibration, changed, and return the flag that names it."""
+    value = json.loads(known.read_text(encoding="utf-8"))
+    change(value)
+    (folder / "own.json").write_text(json.dumps(value))
+    return "--against=own.json"
+
+
+def of_all_runs(change: Change) -> Change:
+    def changed(value: dict[str, Any]) -> None:
+        for run in value["runs"]:
+            change(run)
+
+    return changed
+
+
 @pytest.mark.slow
 def test_program_that_was_better_is_a_regression(
     own: Trained, data_dir: Path, tmp_path: Path
 ) -> None:
-    better = json.loads(own.folder.with_suffix(".json").read_text())
-    for run in better["runs"]:
+    def better(run: dict[str, Any]) -> None:
         run["epochs"][-1][2] += 2_000  # test images counted as right, 20 points
-    (tmp_path / "better.json").write_text(json.dumps(better))
-    asked = ("--against=better.json", "--drop=10", "--junit=junit.xml")
-    failed = run_program(data_dir, tmp_path, "gate", *asked)
+
+    against = altered(tmp_path, of_all_runs(better), own.folder.with_suffix(".json"))
+    failed = run_program(data_dir, tmp_path, "gate", against, "--drop=10", "--junit=junit.xml")
     assert failed.returncode == 6, failed.stdout + failed.stderr
     assert "REGRESSION: the test accuracy has dropped: " in failed.stderr
     assert "First steps: equal to the last bit." in failed.stdout
@@ -146,11 +164,9 @@ def test_program_that_was_better_is_a_regression(
 def test_training_that_diverges_is_a_regression(
     own: Trained, data_dir: Path, tmp_path: Path
 ) -> None:
-    diverging = json.loads(own.folder.with_suffix(".json").read_text())
-    for run in diverging["runs"]:
-        run["config"]["learning_rate"] = 1e38
-    (tmp_path / "own.json").write_text(json.dumps(diverging))
-    failed = run_program(data_dir, tmp_path, "gate", "--against=own.json", "--drop=10")
+    diverging = of_all_runs(lambda run: run["config"].update(learning_rate=1e38))
+    against = altered(tmp_path, diverging, own.folder.with_suffix(".json"))
+    failed = run_program(data_dir, tmp_path, "gate", against, "--drop=10")
     assert failed.returncode == 6, failed.stdout + failed.stderr
     assert "First steps: seed 1000 has diverged in epoch 1" in failed.stdout
     assert re.search(r"^Run 2, seed 1: test accuracy 9\.80 %", failed.stdout, re.MULTILINE)
@@ -207,25 +223,6 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
     for command in commands:
         for flag in re.findall(r"--(\w+)", command):
             assert re.search(rf"--(\[no\])?{flag}:", shown), flag
-
-
-Change = Callable[[dict[str, Any]], Any]
-
-
-def altered(folder: Path, change: Change) -> str:
-    """Write the committed calibration, changed, and return the flag that names it."""
-    value = json.loads(calibration.COMMITTED.read_text(encoding="utf-8"))
-    change(value)
-    (folder / "own.json").write_text(json.dumps(value))
-    return "--against=own.json"
-
-
-def of_all_runs(change: Change) -> Change:
-    def changed(value: dict[str, Any]) -> None:
-        for run in value["runs"]:
-            change(run)
-
-    return changed
 
 
 @pytest.mark.parametrize(
