@@ -1,23 +1,15 @@
 """Flags that several commands share."""
 
-import datetime
-import logging
 import os
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from lstm_mnist.commands import paths, settings
-from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import UsageError
-
-if TYPE_CHECKING:
-    from lstm_mnist.studies.mistakes import Mistakes
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
 _DATA_DIR = paths.define(
@@ -66,23 +58,3 @@ def progress() -> bool:
     """Return whether progress bars are wanted: on a terminal only."""
     # Keras draws on standard output, TFDS on standard error.
     return sys.stdout.isatty() and sys.stderr.isatty()
-
-
-def write_report(
-    path: Path,
-    groups: Mapping[str, Sequence[records.Record]],
-    mistakes: "Mistakes | None",
-) -> None:
-    """Write the report of groups of runs in each language; see `report`. Raises OutputError."""
-    # Matplotlib warns about an unwritable home and slow font searches, which only cost seconds.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    try:
-        tempfile.gettempdir()
-    except OSError:  # Matplotlib's cache needs a writable folder; the report's is one
-        tempfile.tempdir = str(path.absolute().parent)
-    from lstm_mnist.studies import report
-
-    written = datetime.datetime.now().astimezone()
-    for place, page in report.pages(path, groups, mistakes, written).items():
-        files.write_text(place, page)
-    print(f"Report: {path}", flush=True)

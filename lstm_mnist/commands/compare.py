@@ -3,20 +3,16 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, paths, recipe, thresholds
+from lstm_mnist.commands import common, paths, recipe, reports, thresholds
 from lstm_mnist.runs import memory, run_folder
 from lstm_mnist.studies import fleet, records
 from lstm_mnist.studies.gate import enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
-
-if TYPE_CHECKING:
-    from lstm_mnist.studies.mistakes import Mistakes
 
 _RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
 _VARIANTS = flags.DEFINE_list(
@@ -82,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         for name, group in groups.items():
             print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
-            common.write_report(Path(report), groups, _mistakes(runs, folders))
+            reports.write(Path(report), groups, reports.mistakes_of_best(runs, folders))
         for name, group in groups.items() if gate.asks else ():
             print(f"\n{name}: {alarms.told(gate, group[0], runs=len(group))}", flush=True)
     return 0
@@ -131,18 +127,3 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
             end = run.diverged or f"final test {run.test_curve[-1]:.2f} %"
             bar.write(f"{folder}: {end}, {run.seconds:.0f} s")
             bar.update()
-
-
-def _mistakes(runs: Sequence[records.Record], paths: Sequence[Path]) -> "Mistakes | None":
-    """Return the mistakes of the best run's model, None where the model is not at hand."""
-    best = records.best(runs)
-    folder = records.folder_of(best, paths)
-    if folder is None or not (folder / run_folder.BEST_MODEL).exists():
-        return None
-    runtime.start("cpu", "keras")  # takes seconds anywhere; --device is for training
-    from lstm_mnist import data
-    from lstm_mnist.runs import model_files
-    from lstm_mnist.studies import mistakes
-
-    model = model_files.load(folder / run_folder.BEST_MODEL)
-    return mistakes.find(model, data.load(common.data_dir()).test)

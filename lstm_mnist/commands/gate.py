@@ -181,12 +181,9 @@ def _judged(
     with tempfile.TemporaryDirectory(prefix="lstm_mnist-gate-") as temporary:
         folders = {Path(temporary, f"seed{run.seed}"): run for run in runs}
         with contextlib.closing(_trained(folders, dataset, device, data_dir)) as finished:
-            for run in finished:
-                found = found.after(outcome.run_of(run))
-                _tell(outcome.line(found))
-                if found.decided:
-                    break
-    return found
+            return outcome.decided(
+                found, map(outcome.run_of, finished), lambda found: _tell(outcome.line(found))
+            )
 
 
 def _started(data_dir: str | None) -> "tuple[dict[str, object], Dataset]":

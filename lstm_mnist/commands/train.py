@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lstm_mnist import config
-from lstm_mnist.commands import common, paths, recipe, settings, thresholds
+from lstm_mnist.commands import common, paths, recipe, reports, settings, thresholds
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
 from lstm_mnist.runs import checkpoints, memory, run_folder
@@ -186,7 +186,7 @@ def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:
 
     found = mistakes.find(model_files.load(folder / run_folder.BEST_MODEL), dataset.test)
     groups = records.pooled([run])
-    common.write_report(folder / run_folder.REPORT, groups, found)
+    reports.write(folder / run_folder.REPORT, groups, found)
 
 
 def _heading(settings: config.Config, device: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A gate in this process, of the program as it is or with a network of one's own."""
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 
@@ -8,10 +9,9 @@ import keras
 
 from lstm_mnist import data, training
 from lstm_mnist.config import Config
-from lstm_mnist.studies import golden, protocol, sequential
+from lstm_mnist.studies import golden, outcome, protocol, sequential
 from lstm_mnist.studies.calibration import Calibration
 from lstm_mnist.studies.gate import Plan
-from lstm_mnist.studies.outcome import GateRun, Outcome
 from lstm_mnist.system.errors import DivergedError
 
 
@@ -21,7 +21,7 @@ def gate(
     build: Callable[[Config], keras.Model],
     plan: Plan,
     seed: int,
-) -> Outcome:
+) -> outcome.Outcome:
     """Train runs of a network, from `seed` on, until a drop is shown or refuted.
 
     Raises UsageError where the calibration's runs spread too much for the plan.
@@ -29,16 +29,25 @@ def gate(
     began = time.perf_counter()
     sequential.check(known.baseline, plan)
     first_steps = golden.compare(known.config, dataset, known.golden, build)
-    found = Outcome(calibration=known, plan=plan, golden=first_steps)
-    while not (found.standings and found.decided):
-        config = dataclasses.replace(known.config, seed=seed + len(found.runs))
-        keras.utils.clear_session()  # of the previous run
-        run_began = time.perf_counter()
-        try:
-            run, _ = training.run(config, dataset, build=build)
-            accuracy = run.final.test.percent
-        except DivergedError:
-            accuracy = protocol.ALL_NAMED_0
-        seconds = time.perf_counter() - run_began
-        found = found.after(GateRun(config.seed, accuracy, seconds))
+    found = outcome.decided(
+        outcome.Outcome(calibration=known, plan=plan, golden=first_steps),
+        (
+            _run(dataclasses.replace(known.config, seed=each), dataset, build)
+            for each in itertools.count(seed)
+        ),
+    )
     return dataclasses.replace(found, seconds=time.perf_counter() - began)
+
+
+def _run(
+    config: Config, dataset: data.Dataset, build: Callable[[Config], keras.Model]
+) -> outcome.GateRun:
+    """Train a run; one that diverged has the accuracy of a network that names every image 0."""
+    began = time.perf_counter()
+    keras.utils.clear_session()  # of the previous run
+    try:
+        run, _ = training.run(config, dataset, build=build)
+        accuracy = run.final.test.percent
+    except DivergedError:
+        accuracy = protocol.ALL_NAMED_0
+    return outcome.GateRun(config.seed, accuracy, time.perf_counter() - began)

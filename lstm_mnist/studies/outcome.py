@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -188,6 +188,18 @@ class Outcome:
         if not self.standings:
             golden = f"{golden} {QUICK}"
         return f"{golden}\n{calibrated(self.calibration)}."
+
+
+def decided(
+    found: Outcome, runs: Iterable[GateRun], tell: Callable[[Outcome], None] = lambda found: None
+) -> Outcome:
+    """Return the outcome after as many runs as decide it, telling where it stands after each."""
+    for run in runs:
+        found = found.after(run)
+        tell(found)
+        if found.decided:
+            break
+    return found
 
 
 def calibrated(calibration: Calibration) -> str:

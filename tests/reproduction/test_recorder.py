@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from original import record
+import record
+import script
+from errors import RecorderError
 
 ROOT = Path(__file__).parents[2]
 TRACES = ROOT / "lstm_mnist" / "traces"
@@ -58,15 +60,18 @@ import pathlib, sys
 from lstm_mnist.system import runtime
 with runtime.uncollected():
     import tensorflow.compat.v1 as tf
-from original import record
+import observer
+import recordings
+import script
+from errors import RecorderError
 
 tf.disable_v2_behavior()
-script, iterations, trace = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "trace"
+text, iterations, trace = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "trace"
 try:
-    observed = record.observe(record.seeded(script, 7), tf, iterations, trace)
-except record.RecorderError as error:
+    observed = observer.observe(script.seeded(text, 7), tf, iterations, trace)
+except RecorderError as error:
     sys.exit(f"refused: {error}")
-record.write(record.trace_files(pathlib.Path("out.npz"), 7, {}, observed))
+recordings.write(recordings.trace_files(pathlib.Path("out.npz"), 7, {}, observed))
 """
 
 
@@ -91,14 +96,14 @@ def test_script_is_taken_out_of_its_section(tmp_path: Path, newline: str) -> Non
     path = tmp_path / "document.md"
     content = document().replace("\n", newline).encode()
     path.write_bytes(content)
-    script = record.script_of(path)
-    assert script.text == SCRIPT
-    assert script.sha256 == hashlib.sha256(SCRIPT.encode()).hexdigest()
-    assert script.document_sha256 == hashlib.sha256(content).hexdigest()
+    found = script.script_of(path)
+    assert found.text == SCRIPT
+    assert found.sha256 == hashlib.sha256(SCRIPT.encode()).hexdigest()
+    assert found.document_sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_seeds_are_two_lines_more(tmp_path: Path) -> None:
-    before, after = SCRIPT.splitlines(), record.seeded(SCRIPT, 7).splitlines()
+    before, after = SCRIPT.splitlines(), script.seeded(SCRIPT, 7).splitlines()
     assert len(after) == len(before) + 2
     imports, start = 2, before.index("    session.run(tf.global_variables_initializer())")
     assert after[imports] == "tf.set_random_seed(7)"
@@ -107,12 +112,12 @@ def test_seeds_are_two_lines_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script",
+    "text",
     ["", "import a\n", "b.global_variables_initializer()\nimport a\n"],
 )
-def test_script_without_places_for_the_seeds_is_refused(script: str) -> None:
-    with pytest.raises(record.RecorderError, match="does not import"):
-        record.seeded(script, 7)
+def test_script_without_places_for_the_seeds_is_refused(text: str) -> None:
+    with pytest.raises(RecorderError, match="does not import"):
+        script.seeded(text, 7)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_place_and_python_are_looked_at_before_the_script_runs(
     output: str,
     message: str,
 ) -> None:
-    monkeypatch.setattr(record, "SCRIPT_SHA256", hashlib.sha256(SCRIPT.encode()).hexdigest())
+    monkeypatch.setattr(script, "SHA256", hashlib.sha256(SCRIPT.encode()).hexdigest())
     path = tmp_path / "document.md"
     path.write_text(document())
     (tmp_path / "folder.npz").mkdir()
@@ -188,7 +193,11 @@ def observe(tmp_path: Path, iterations: int, trace: str) -> "subprocess.Complete
     return subprocess.run(
         [sys.executable, "-c", OBSERVE, SCRIPT, str(iterations), trace],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+        env={
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'original'}",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -273,78 +282,6 @@ def test_recording_changes_nothing_and_ends_after_the_iteration(
         assert npz["accuracy_percent"].tolist() == [accuracies[:2], accuracies[2:]]
 
 
-ORIGIN = {
-    "tensorflow": "1.15.5",
-    "numpy": "1.18.5",
-    "document_sha256": "d" * 64,
-    "script_sha256": "5" * 64,
-}
-CURVE = [(90 + k / 7, 80 + k / 7) for k in range(30)]
-
-
-def test_runs_are_added_to_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "runs.json"
-    for seed in (None, 3, None, 3, 0):
-        record.append_run(path, seed, ORIGIN, CURVE)
-    fields = json.loads(path.read_text())
-    committed = json.loads((TRACES / "original_runs.json").read_text())
-    assert {name: fields[name] for name in ("source", "columns")} == {
-        name: committed[name] for name in ("source", "columns")
-    }
-    assert {name: fields[name] for name in ORIGIN} == ORIGIN
-    assert [run["seed"] for run in fields["runs"]] == [None, 3, None, 0]  # 3 once
-    rounded = [[round(train, 4), round(test, 4)] for train, test in CURVE]
-    assert [run["curve"] for run in fields["runs"]] == [rounded] * 4
-    assert [file.name for file in tmp_path.iterdir()] == ["runs.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "is not a file of recorded runs"),
-        ("[]", "is not a file of recorded runs"),
-        ('{"runs": [{"seed": 1}]}', "is not a file of recorded runs"),
-        ((TRACES / "original_runs.json").read_text(), "has tensorflow None, this run '1.15.5'"),
-        (None, "has tensorflow '1.14.0', this run '1.15.5'"),
-    ],
-)
-def test_other_runs_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "runs.json"
-    if content is None:
-        other = {**ORIGIN, "tensorflow": "1.14.0"}
-        record.append_run(path, 1, other, CURVE)
-        fields = json.loads(path.read_text())
-        content = json.dumps({**fields, "source": fields["source"].replace("1.14.0", "1.15.5")})
-    path.write_text(content)
-    with pytest.raises(record.RecorderError, match=message):
-        record.append_run(path, 2, ORIGIN, CURVE)
-    assert path.read_text() == content
-
-
-@pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
-def test_runs_twice_or_incomplete_are_refused(tmp_path: Path, seeds: tuple[int, int]) -> None:
-    path = tmp_path / "runs.json"
-    record.append_run(path, 1, ORIGIN, CURVE)
-    fields = json.loads(path.read_text())
-    complete = fields["runs"][0]["curve"]
-    curve = complete if seeds == (1, 1) else complete[:29]
-    fields["runs"].append({"seed": seeds[1], "curve": curve})
-    path.write_text(json.dumps(fields))
-    with pytest.raises(record.RecorderError, match="a seed twice or an incomplete run"):
-        record.append_run(path, 3, ORIGIN, CURVE)
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    good, bad = tmp_path / "good", tmp_path / "missing" / "bad"
-    good.write_bytes(b"before")
-    with pytest.raises(record.UsageError, match="cannot be written"):
-        record.write({good: b"after", bad: b"after"})
-    assert good.read_bytes() == b"before"
-    assert [file.name for file in tmp_path.iterdir()] == ["good"]
-    record.write({good: b"after"})
-    assert good.read_bytes() == b"after"
-
-
 def test_full_disk_is_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,23 +302,8 @@ def test_altered_archives_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(record, "ARCHIVES", tmp_path)
     labels = tmp_path / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(labels.read_bytes()[:-1])
-    with pytest.raises(record.RecorderError, match="t10k-labels"), record.mnist_at_hand():
+    with pytest.raises(RecorderError, match="t10k-labels"), record.mnist_at_hand():
         pass
     labels.unlink()
-    with pytest.raises(record.RecorderError, match="cannot be read"), record.mnist_at_hand():
+    with pytest.raises(RecorderError, match="cannot be read"), record.mnist_at_hand():
         pass
-
-
-def test_digests_of_the_recordings_are_told() -> None:
-    """Each row of the page begins with a file and ends with its SHA-256."""
-    page = (TRACES / "README.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `([\w/.]+)` \|.*\| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
-    files = [
-        file
-        for folder in (TRACES, ROOT / "tests" / "reproduction" / "traces")
-        for file in folder.iterdir()
-        if file.name != "README.md"
-    ]
-    assert told == {
-        str(file.relative_to(ROOT)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
