@@ -48,6 +48,12 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
     """
     import tensorflow_datasets as tfds
 
+    place = data_dir or tfds.core.constants.DATA_DIR
+    for path in Path(place).expanduser().glob(f"{BUILDER.replace(':', '/')}/*"):
+        try:
+            files.reading(path).close()  # TFDS would wait for ever for a named pipe
+        except OSError as error:
+            raise damaged(path, str(error.strerror)) from error
     try:
         builder = tfds.builder(BUILDER, data_dir=data_dir)
         if not builder.is_prepared():
@@ -55,7 +61,6 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
             builder = tfds.builder(BUILDER, data_dir=data_dir)
         return builder
     except (OSError, OutputError) as error:
-        place = data_dir or tfds.core.constants.DATA_DIR
         raise OutputError(
             f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
         ) from error
@@ -118,7 +123,7 @@ def alone(data_dir: Path) -> Iterator[None]:
 def _digests(builder: Any, split: str) -> dict[str, str]:
     """Return the SHA-256 of each of a split's record files, by file name."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: hashlib.sha256(files.read(Path(path))).hexdigest()
         for path in sorted(builder.data_path.glob(f"*-{split}.tfrecord*"))
     }
 
@@ -144,7 +149,7 @@ def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     except (OSError, ValueError, tf.errors.OpError) as error:
         expected: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):  # prepared by somebody else
-            expected = files.parse_json((builder.data_path.parents[1] / RECORDS).read_bytes())
+            expected = files.parse_json(files.read(Path(builder.data_path.parents[1], RECORDS)))
         found = [
             f"{name}: SHA-256 {actual}, expected {expected.get(name, 'one that is not known')}"
             for name, actual in _digests(builder, split).items()

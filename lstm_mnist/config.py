@@ -18,7 +18,9 @@ KERNELS = ("compiled", "keras")
 
 STEPS = 28  # the rows, or the columns, of an image
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # images of `read_data_sets`
-POSITIVE = math.ulp(0.0)  # the smallest float above 0
+# The smallest normal number of float32, in which a run computes, and the largest.
+POSITIVE, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+COUNTABLE = 2**31 - 1  # the largest int32
 
 SCRIPT, OURS = "the script", "ours"  # sources of defaults
 
@@ -34,6 +36,11 @@ class Setting:
     maximum: float = math.inf
     # The generation of settings it came with: older files lack it, and their runs had the default.
     generation: int = 0
+
+    def allows(self, value: float) -> bool:
+        """Return whether a number is in the range, and is no fraction that float32 cannot hold."""
+        held = isinstance(value, int) or value == 0 or POSITIVE <= abs(value) <= LARGEST
+        return held and self.minimum <= value <= self.maximum
 
 
 def _setting(default: Any, source: str, text: str, **known: Any) -> Any:
@@ -70,11 +77,16 @@ class Config:
         generation=1,
     )
     blanks: int = _setting(
-        0, OURS, "Blank time steps that follow the image.", minimum=0, generation=1
+        0,
+        OURS,
+        "Blank time steps that follow the image.",
+        minimum=0,
+        maximum=COUNTABLE,
+        generation=1,
     )
-    units: int = _setting(100, SCRIPT, "Size of each layer's states.", minimum=1)
+    units: int = _setting(100, SCRIPT, "Size of each layer's states.", minimum=1, maximum=COUNTABLE)
     # The script calls them iterations.
-    epochs: int = _setting(30, SCRIPT, "Passes of training.", minimum=1)
+    epochs: int = _setting(30, SCRIPT, "Passes of training.", minimum=1, maximum=COUNTABLE)
     batch_size: int = _setting(
         100, SCRIPT, "Examples per training step.", minimum=1, maximum=TOTALS["train"]
     )

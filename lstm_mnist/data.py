@@ -100,7 +100,7 @@ def _read_prepared(builder: Any) -> dict[str, Split]:
 def read_decoded(path: Path) -> dict[str, Split]:
     """Read what `write_decoded` wrote, unchecked. Raises DataError."""
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
+        with files.reading(path) as file, np.load(file) as arrays:
             return {
                 name: Split(arrays[f"{name}_pixels"], arrays[f"{name}_labels"])
                 for name in SPLIT_SHA256

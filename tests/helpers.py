@@ -135,12 +135,16 @@ def wait_for(process: subprocess.Popen[str], happened: Callable[[], object]) -> 
         time.sleep(0.01)
 
 
-def without_tensorflow(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def without_tensorflow(
+    cwd: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program where importing TensorFlow raises."""
-    return without("tensorflow", cwd, *arguments)
+    return without("tensorflow", cwd, *arguments, **variables)
 
 
-def without(package: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def without(
+    package: str, cwd: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run the program where importing a package raises."""
     script = (
         f"import sys; sys.modules['{package}'] = None\n"
@@ -149,7 +153,7 @@ def without(package: str, cwd: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=cwd,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import numpy as np
 
 from lstm_mnist import config, data
 from lstm_mnist.results import Epoch, Score
+from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import mistakes, records, report
 
 WRITTEN = datetime.datetime(2026, 11, 24, 12, 30, tzinfo=datetime.UTC)
@@ -54,7 +55,7 @@ def made_pages(
     """The pages about groups of runs by their languages."""
     made = report.pages(Path("report.html"), groups, found, WRITTEN)
     assert [str(path) for path in made] == ["report.html", "report.zh.html"]
-    return dict(zip(report.LANGUAGES, made.values(), strict=True))
+    return dict(zip(run_folder.LANGUAGES, made.values(), strict=True))
 
 
 def made_mistakes() -> mistakes.Mistakes:

@@ -40,6 +40,11 @@ def data_dir() -> str | None:
     """
     path: str | None = _DATA_DIR.value
     variable = os.environ.get("TFDS_DATA_DIR")
+    if variable == "":  # which TFDS would take for the current folder
+        del os.environ["TFDS_DATA_DIR"]
+    for name, place in (("--data_dir", path), ("TFDS_DATA_DIR", variable)):
+        if place and "://" in place:
+            raise UsageError(f"{name}={place} is no folder of this machine: name one")
     if path is None and variable and (fault := files.fault(Path(variable))):
         raise UsageError(f"TFDS_DATA_DIR={variable}: {fault}: name a folder with --data_dir")
     if path is None and not variable:

@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
     gate = thresholds.wanted()
-    for file in (_SAVE.value, _REPORT.value):
-        if file:
-            files.check_file(Path(file))
+    named = (*(_FROM.value or ()), *arguments, _SAVE.value)
+    paths.check_outputs((_SAVE.value,))
+    paths.check_outputs(reports.written(_REPORT.value), kept=[Path(name) for name in named if name])
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())
@@ -86,10 +86,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _trained() -> Iterator[Path]:
     """Train what is not finished yet, and yield all runs' folders."""
-    if unknown := [name for name in _VARIANTS.value if name not in config.VARIANTS]:
+    unknown = [name for name in _VARIANTS.value if name not in config.VARIANTS]
+    if unknown or not _VARIANTS.value:
         raise UsageError(
-            f"--variants: there is no {unknown[0]}; there are: {', '.join(config.VARIANTS)}"
+            f"--variants: there is no {unknown[0] if unknown else 'variant without a name'}; "
+            f"there are: {', '.join(config.VARIANTS)}"
         )
+    if _SCHEDULER.value == "":
+        raise UsageError("--scheduler= is empty: name an address, or leave the flag away")
     fleet.check_installed()
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)

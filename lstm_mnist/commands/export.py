@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from lstm_mnist.commands import common, model, paths
-from lstm_mnist.system import runtime
+from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
 # Each format's default path; other paths must have the same suffix.
@@ -40,8 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--output={path}: the name of such a file ends with {suffix}")
     if path.exists():
         raise OutputError(f"--output={path} exists: name another")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"--output={path}: there is no folder {path.parent}")
+    files.check_file(path)
     runtime.start("cpu", "keras")
     from lstm_mnist.digits import exports
 

@@ -93,8 +93,8 @@ def main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     common.refuse(arguments)
     data_dir = common.data_dir()
-    for file in filter(None, (_JUNIT.value, _SAVE.value)):
-        files.check_file(Path(file))
+    kept = [Path(_AGAINST.value)] if _AGAINST.value else []
+    paths.check_outputs((_JUNIT.value, _SAVE.value), kept)
     if _WORKERS.value > 1:
         fleet.check_installed()
     if _CALIBRATE.value:

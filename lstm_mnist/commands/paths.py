@@ -1,6 +1,6 @@
 """Files and folders that flags and arguments name, checked against the file system beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -17,10 +17,13 @@ def define(
     """Define the flag of a path.
 
     Reading the flags raises `failure` for a path that the system refuses to look up: in a folder
-    that must not be entered, or with a name that is too long.
+    that must not be entered, or with a name that is too long. It raises UsageError for an empty
+    one, as an unset shell variable leaves it.
     """
 
     def check(value: str | None) -> bool:
+        if value == "":
+            raise UsageError(f"--{name}= is empty: name a path, or leave the flag away")
         if value is not None and value != default and (fault := files.fault(Path(value))):
             raise failure(f"--{name}={value}: {fault}")
         return True
@@ -28,6 +31,20 @@ def define(
     flag = flags.DEFINE_string(name, default, text)
     flags.register_validator(name, check)
     return flag
+
+
+def check_outputs(outputs: Iterable[str | None], kept: Iterable[Path] = ()) -> None:
+    """Check the files that are to be written, where None stands for none.
+
+    Raises OutputError if one cannot be written, and UsageError if it is named twice, or would
+    replace one of those to be kept.
+    """
+    taken = {path.resolve() for path in kept}
+    for path in map(Path, filter(None, outputs)):
+        files.check_file(path)
+        if path.resolve() in taken:
+            raise UsageError(f"{path} is named by another flag, too: name another file")
+        taken.add(path.resolve())
 
 
 def given(names: Sequence[str], wanted: str) -> list[Path]:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
 
 
+def written(path: str | None) -> list[str]:
+    """Return the paths that `write` writes to, none without a path."""
+    languages = run_folder.LANGUAGES if path else ()
+    return [str(run_folder.report_in(language, Path(path or ""))) for language in languages]
+
+
 def write(
     path: Path,
     groups: Mapping[str, Sequence[records.Record]],

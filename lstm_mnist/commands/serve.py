@@ -43,9 +43,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:  # TypeError of a name that is not UTF-8
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"--host={host} --port={port} cannot be taken: name another ({error.strerror})"
+            f"--host={host} --port={port} cannot be taken: name another ({reason})"
         ) from error
 
 

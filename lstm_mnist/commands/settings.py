@@ -29,7 +29,7 @@ def define(name: str) -> flags.FlagHolder[Any]:
     least = "above 0" if setting.minimum == config.POSITIVE else f"of {setting.minimum:g} or more"
     flags.register_validator(
         name,
-        lambda value: value is None or (math.isfinite(value) and value >= setting.minimum),
-        f"must be a number {least}",
+        lambda value: value is None or setting.allows(value),
+        f"must be a number {least}, and one that float32 can hold",
     )
     return flag

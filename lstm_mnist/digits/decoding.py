@@ -35,7 +35,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
         Image.init()
         _register_heic()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of many pixels, and of damaged EXIF data
             formats = [name for name in (*FORMATS, *MORE_FORMATS) if name in Image.OPEN]
             with _opened(file) as content, Image.open(content, formats=formats) as opened:
                 if opened.width * opened.height > max_pixels:
@@ -63,7 +63,8 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
         raise PictureError("has too many pixels: make it smaller") from error
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror or error}") from error
-    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+    # What Pillow raises for damaged files, and its decoder of AVIF.
+    except (SyntaxError, ValueError, EOFError, RuntimeError) as error:
         raise PictureError(f"is damaged: {error}") from error
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     values = np.array(image, np.float32)

@@ -7,6 +7,7 @@ pairs and shapes. `python -m benchmarks.likeness` fits both.
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,19 +67,20 @@ def doubt(image: Pixels) -> str | None:
 
 
 def _figures(image: Pixels) -> int:
-    """Count the figures that stand side by side, in separate columns."""
+    """Count the figures in separate columns, or in separate rows if those are more."""
     labels, _ = scipy.ndimage.label(image > 0.3, np.ones((3, 3)))
     boxes = scipy.ndimage.find_objects(labels)
     highest = max((rows.stop - rows.start for rows, _ in boxes), default=0)
-    spans = sorted(
-        (columns.start, columns.stop)
-        for rows, columns in boxes
-        if rows.stop - rows.start >= MIN_FIGURE * highest
-    )
+    high = [box for box in boxes if box[0].stop - box[0].start >= MIN_FIGURE * highest]
+    return max(_separate([box[axis] for box in high]) for axis in (0, 1))
+
+
+def _separate(spans: Sequence[slice]) -> int:
+    """Count the groups of ranges that overlap."""
     count, end = 0, -1
-    for start, stop in spans:
-        count += start >= end
-        end = max(end, stop)
+    for span in sorted(spans, key=lambda span: span.start):
+        count += span.start >= end
+        end = max(end, span.stop)
     return count
 
 

@@ -5,7 +5,7 @@ import ipaddress
 import socket
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import flask
 import keras
@@ -85,11 +85,19 @@ def _check_names(host: str, origin: str | None, names: Collection[str]) -> None:
     own name leads to this machine would have the same origin: hence only this machine's names are
     allowed, and numeric addresses, which involve no name.
     """
-    name = (urlsplit(f"//{host}").hostname or "").lower()
+    name = (_parsed(f"//{host}").hostname or "").lower()
     if name not in names and not _is_address(name):
         raise Forbidden(f"This page is not served as {host}: open it by its address.")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _parsed(origin).netloc != host:
         raise Forbidden(f"Pages of {origin} may not ask here.")
+
+
+def _parsed(url: str) -> SplitResult:
+    """Return the parts of a URL, which are empty if it is malformed."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_address(name: str) -> bool:

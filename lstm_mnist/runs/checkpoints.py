@@ -188,7 +188,9 @@ def newest(folder: Path) -> Checkpoint:
 
     Raises CheckpointError where there is none.
     """
-    config = run_folder.read_config(folder)
+    # The disk may have been full after the first checkpoint, before the settings were written.
+    known = (folder / run_folder.CONFIG).exists()
+    config = run_folder.read_config(folder) if known else None
     passed_over: list[str] = []
     for path in reversed(_files(folder / FOLDER)):
         try:
@@ -199,8 +201,8 @@ def newest(folder: Path) -> Checkpoint:
     raise CheckpointError(f"{folder / FOLDER} holds no checkpoint to continue from: {reasons}")
 
 
-def _read(path: Path, config: Config) -> Checkpoint:
-    """Read a checkpoint of a run with these settings. Raises CheckpointError."""
+def _read(path: Path, config: Config | None) -> Checkpoint:
+    """Read a checkpoint of a run with these settings, if they are known. Raises CheckpointError."""
     import numpy as np
 
     try:
@@ -218,6 +220,7 @@ def _read(path: Path, config: Config) -> Checkpoint:
                 if name != "json":
                     groups.setdefault(name.partition("/")[0], []).append(arrays[name])
         version, settings = described["version"], described["config"]
+        config = config or Config.from_dict(settings)
         if (version, settings) != (__version__, config.as_dict()):
             raise CheckpointError(f"{path} is another run's, or another version's")
         position = described["state"]

@@ -14,8 +14,9 @@ def check(config: Config, runs: int = 1) -> None:
     needed, available = runs * least(config), resources.available_memory()
     if needed > available:
         raise MachineError(
-            f"the memory does not suffice: --units={config.units} and --batch_size="
-            f"{config.batch_size} take at least {needed / 1e9:.1f} GB, and "
+            f"the memory does not suffice: --units={config.units}, --batch_size="
+            f"{config.batch_size} and --blanks={config.blanks} take at least "
+            f"{needed / 1e9:.1f} GB, and "
             f"{available / 1e9:.1f} GB are available"
         )
 

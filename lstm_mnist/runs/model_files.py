@@ -58,6 +58,7 @@ def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Mo
 def load(path: Path) -> keras.Model:
     """Read a network's file without executing code from it. Raises DataError."""
     try:
+        files.reading(path).close()  # Keras would wait for ever for a named pipe
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         shapes = model.input_shape, model.output_shape
     except Exception as error:  # Keras raises what zipfile, h5py and each class's parser raise

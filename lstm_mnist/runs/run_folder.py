@@ -20,7 +20,8 @@ DYNAMICS, EPOCH_DYNAMICS = "dynamics.csv", "epoch_dynamics.csv"
 DIVERGED = "diverged.json"  # in place of a result, if a loss or a weight was not finite
 TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
-REPORT, REPORT_ZH = "report.html", "report.zh.html"
+REPORT = "report.html"
+LANGUAGES = ("en", "zh")
 
 
 def default_folder(seed: int) -> Path:
@@ -28,9 +29,15 @@ def default_folder(seed: int) -> Path:
     return Path("runs", f"{datetime.datetime.now():%Y%m%d-%H%M%S}-seed{seed}")
 
 
+def report_in(language: str, path: Path) -> Path:
+    """Return the path of a report in a language, given the path of the English one."""
+    return path if language == "en" else path.with_name(f"{path.stem}.{language}{path.suffix}")
+
+
 def remove_results(folder: Path) -> None:
     """Remove what a run wrote into its folder, but for its settings and checkpoints."""
-    ends, reports, models = (RESULT, DIVERGED), (REPORT, REPORT_ZH), (FINAL_MODEL, BEST_MODEL)
+    ends, models = (RESULT, DIVERGED), (FINAL_MODEL, BEST_MODEL)
+    reports = (report_in(language, Path(REPORT)).name for language in LANGUAGES)
     for name in (*ends, *reports, *models, HISTORY, DYNAMICS, EPOCH_DYNAMICS):
         (folder / name).unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lstm_mnist.config import Config
 from lstm_mnist.studies import evidence, records
+from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
 
 COMMITTED = records.COMMITTED / "gate.json"
@@ -82,7 +83,7 @@ def on(arithmetic: str, device: dict[str, Any]) -> str:
 def read(path: Path) -> Calibration:
     """Read a calibration. Raises DataError if it is not one, or mixes kinds of runs."""
     try:
-        golden, study = evidence.calibration(path.read_bytes())
+        golden, study = evidence.calibration(files.read(path))
         name = "the package's calibration" if path == COMMITTED else str(path)
         return made(name, records.runs_of(study), Golden(tuple(golden["losses"]), golden["sha256"]))
     except OSError as error:

@@ -209,7 +209,7 @@ def _settings(value: Any) -> dict[str, Any]:
         choices = tuple(_KERNELS) if name == "kernel" else setting.choices
         if choices and value[name] not in choices:
             raise ValueError(f"config: {name} is none of {', '.join(choices)}")
-        if not choices and not setting.minimum <= value[name] <= setting.maximum:
+        if not choices and not setting.allows(value[name]):
             raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
     known = Config.from_dict(value).as_dict()
     if value["variant"] == "custom":  # it may have been given a name since

@@ -114,7 +114,7 @@ def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
         for folder in (path, path / run.folder):
             for name in (run_folder.RESULT, run_folder.DIVERGED):
                 with contextlib.suppress(OSError):
-                    if _digest((folder / name).read_bytes()) == run.sha256:
+                    if _digest(files.read(folder / name)) == run.sha256:
                         return folder
     return None
 
@@ -132,16 +132,16 @@ def read_folder(folder: Path) -> Record:
     has_diverged = (folder / run_folder.DIVERGED).exists()
     try:
         if has_diverged:
-            content = (path := folder / run_folder.DIVERGED).read_bytes()
+            content = files.read(path := folder / run_folder.DIVERGED)
             result = evidence.diverged(content)
         else:
-            content = (path := folder / run_folder.RESULT).read_bytes()
+            content = files.read(path := folder / run_folder.RESULT)
             result = evidence.result(content)
-        settings = evidence.settings((path := folder / run_folder.CONFIG).read_bytes())
+        settings = evidence.settings(files.read(path := folder / run_folder.CONFIG))
         path = folder / run_folder.HISTORY
-        rows = evidence.history(path.read_bytes()) if path.exists() or not has_diverged else []
+        rows = evidence.history(files.read(path)) if path.exists() or not has_diverged else []
         path = folder / run_folder.EPOCH_DYNAMICS
-        dynamics = evidence.dynamics(path.read_bytes()) if path.exists() else None
+        dynamics = evidence.dynamics(files.read(path)) if path.exists() else None
         path = folder
         run = _record(
             {
@@ -177,7 +177,7 @@ def _columns(row: Mapping[str, Any]) -> list[Any]:
 def _read_study(path: Path) -> list[Record]:
     """Read a study file. Raises DataError."""
     try:
-        return runs_of(evidence.study(path.read_bytes()))
+        return runs_of(evidence.study(files.read(path)))
     except OSError as error:
         raise DataError(f"{path} is unreadable: {error.strerror}") from error
     except ValueError as error:

@@ -16,12 +16,12 @@ import jinja2
 from markupsafe import Markup
 
 from lstm_mnist.config import TOTALS
+from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import plots, records, reference, statistics, summary, text
 
 if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
 
-LANGUAGES = ("en", "zh")
 CHINESE = Path(__file__).parents[1] / "templates" / "report.zh.json"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("lstm_mnist"),
@@ -30,11 +30,6 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-def path_in(language: str, path: Path) -> Path:
-    """Return the path of a report in a language, given the path of the English one."""
-    return path if language == "en" else path.with_name(f"{path.stem}.{language}{path.suffix}")
 
 
 def pages(
@@ -79,12 +74,12 @@ def pages(
     standings = {name: summary.standing(group[0]) for name, group in groups.items()}
     template = _TEMPLATES.get_template("report.html")
     made = {}
-    for language, other in zip(LANGUAGES, reversed(LANGUAGES), strict=True):
+    for language, other in itertools.permutations(run_folder.LANGUAGES):
         translate = translation(language)
-        made[path_in(language, path)] = template.render(
+        made[run_folder.report_in(language, path)] = template.render(
             **values,
             _=translate,
-            other=path_in(other, path).name,
+            other=run_folder.report_in(other, path).name,
             title=_title(groups, translate),
             curves={name: _translated(picture, translate) for name, picture in drawn[0].items()},
             finals=_translated(drawn[1], translate),

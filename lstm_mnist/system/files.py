@@ -36,6 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
+    path = _target(path)
     # A plain Path, because one of TFDS's own type cannot be searched.
     temporary = Path(path.parent, f".{uuid.uuid4().hex}-{path.name}")
     if len(os.fsencode(temporary.name)) > MAX_NAME:
@@ -50,6 +51,11 @@ def _replaced(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _target(path: Path) -> Path:
+    """Return the path that a symbolic link leads to, or the path itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def is_temporary(path: Path) -> bool:
@@ -200,10 +206,12 @@ def create_folder(path: Path, flag: str) -> None:
 def check_file(path: Path) -> None:
     """Check, without leaving a trace, that a file can be written. Raises OutputError."""
     with refusing(str(path)):
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise OutputError(f"{path} cannot be written: {path.parent} is not a writable folder")
-        if path.is_dir():
-            raise OutputError(f"{path} cannot be written: it is a folder")
+        target = _target(path)
+        if not target.parent.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path} cannot be written: {target.parent} is not a writable folder")
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "not a regular file"
+            raise OutputError(f"{path} cannot be written: it is {kind}")
 
 
 @contextlib.contextmanager

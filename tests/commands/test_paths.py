@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, in_namespace, without_tensorflow
 
+from lstm_mnist.system import files
+
 # Every flag and argument that names a file or a folder, and the exit code where it is refused.
 NAMED = [
     (["--output_dir={}"], 7),
@@ -31,6 +33,14 @@ NAMED = [
     (["export", "--model={}"], 2),
     (["export", "--output={}"], 7),
 ]
+DATA_DIR = """
+from absl import flags
+from lstm_mnist.commands import common
+flags.FLAGS(["train"])
+common.data_dir()
+import pathlib, tensorflow_datasets as tfds
+print(pathlib.Path(tfds.core.constants.DATA_DIR).expanduser())
+"""
 IDS = [" ".join(arguments) for arguments, _ in NAMED]
 
 
@@ -99,10 +109,78 @@ def test_name_that_is_not_utf8(tmp_path: Path, flag: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_named_pipe_is_no_picture(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    finished = without_tensorflow(tmp_path, "predict", "pipe.png")
-    refused(finished, 2, "pipe.png cannot be read: it is not a regular file")
+@pytest.mark.parametrize(("arguments", "code"), NAMED, ids=IDS)
+def test_named_pipe_in_place_of_a_file(tmp_path: Path, arguments: Sequence[str], code: int) -> None:
+    """To read or to write it would wait for ever for another process."""
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    finished = without_tensorflow(tmp_path, *(word.format("pipe.npz") for word in arguments))
+    refused(finished, code, "pipe.npz")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*(arguments for arguments, _ in NAMED), ["compare", "--runs=1", "--scheduler={}"]],
+    ids=" ".join,
+)
+def test_empty_path_as_an_unset_variable_leaves_it(
+    tmp_path: Path, arguments: Sequence[str]
+) -> None:
+    finished = without_tensorflow(tmp_path, *(word.format("") for word in arguments))
+    (flag,) = (word.partition("=")[0] for word in arguments if "{}" in word)
+    refused(finished, 2, "" if flag == "{}" else flag)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_place_of_the_data_is_none(tmp_path: Path) -> None:
+    """TFDS would take an empty variable for the current folder."""
+    finished = subprocess.run(
+        [sys.executable, "-c", DATA_DIR],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == f"{tmp_path}/tensorflow_datasets\n"
+
+
+@pytest.mark.parametrize("where", ["argument", "variable"])
+def test_place_of_the_data_that_is_no_folder_of_this_machine(tmp_path: Path, where: str) -> None:
+    place = "gs://bucket/data"
+    if where == "argument":
+        finished = without_tensorflow(tmp_path, f"--data_dir={place}")
+    else:
+        finished = without_tensorflow(tmp_path, TFDS_DATA_DIR=place)
+    refused(finished, 2, f"={place} is no folder of this machine")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["compare", "--from=study.json", "--report=study.json"],
+        ["compare", "--from=other.json", "study.json", "--report=study.json"],
+        ["compare", "--from=other.json", "--save=new.json", "--report=new.json"],
+        ["compare", "--from=other.json", "--save=new.zh.json", "--report=new.json"],
+        ["gate", "--against=study.json", "--junit=study.json"],
+    ],
+    ids=" ".join,
+)
+def test_file_that_is_named_twice(tmp_path: Path, flags: Sequence[str]) -> None:
+    for name in ("study.json", "other.json"):
+        (tmp_path / name).write_text("kept")
+    refused(without_tensorflow(tmp_path, *flags), 2, "is named by another flag, too")
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
+
+
+def test_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.json").symlink_to("folder/file.json")
+    files.write_text(tmp_path / "link.json", "written")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "folder" / "file.json").read_text() == "written"
+    assert len(list((tmp_path / "folder").iterdir())) == 1
 
 
 def test_folder_named_like_a_temporary_file(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_tensorflow_that_cannot_be_imported(tmp_path: Path) -> None:
 def test_memory_that_does_not_suffice(tmp_path: Path, command: list[str]) -> None:
     finished = without_tensorflow(tmp_path, *command, "--units=1000000")
     told = one_line(finished, 8)
-    assert told.startswith("the memory does not suffice: --units=1000000 and --batch_size=100 take")
+    assert told.startswith("the memory does not suffice: --units=1000000, --batch_size=100 and")
     assert not (tmp_path / "out").exists()
 
 

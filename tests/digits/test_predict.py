@@ -123,17 +123,22 @@ def test_pictures_of_all_kinds_at_once(
         image.save(tmp_path / name)
     sideways(drawn(7), tmp_path / "sideways.jpg")
     expected["sideways.jpg"] = 7
+    drawn(4).convert("RGB").save(tmp_path / "remark.jpg", exif=b"Exif\0\0no directory of tags")
+    expected["remark.jpg"] = 4
 
     Image.new("L", (9, 9), 200).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("no picture")
     cut = (tmp_path / "photograph.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+    drawn(3).convert("RGB").save(tmp_path / "end.avif")
+    whole = (tmp_path / "end.avif").read_bytes()
+    (tmp_path / "end.avif").write_bytes(whole[:-20] + bytes(20))
     Image.new("1", (4097, 4096)).save(tmp_path / "large.png")
     (tmp_path / "photo.heic").write_bytes(HEIC_START)
     (tmp_path / "video.mp4").write_bytes(HEIC_START.replace(b"heic", b"isom"))
     os.mkfifo(tmp_path / "pipe.png")
     bad = ["blank.png", "text.png", "cut.jpg", "large.png", "none.png", ".", "photo.heic"]
-    bad += ["pipe.png", "video.mp4"]
+    bad += ["pipe.png", "video.mp4", "end.avif"]
 
     paths = list(expected)
     finished = command("predict", *paths[:50], *bad, *paths[50:], "--json")
@@ -152,6 +157,7 @@ def test_pictures_of_all_kinds_at_once(
             "is a HEIC picture: save it as JPEG, or",
             "cannot be read: it is not a regular file",
             "is not a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM picture",
+            "is damaged: Failed to decode frame 0",
         ],
         strict=True,
     ):
@@ -208,6 +214,17 @@ def test_photograph_of_something_else_raises_doubts() -> None:
             for top in range(0, height - side + 1, 150)
         ]
     assert sum(map(bool, doubts)) >= 0.7 * len(doubts)
+
+
+@pytest.mark.parametrize("gap", [1, 12])
+def test_digits_one_above_the_other_raise_doubts(dataset: data.Dataset, gap: int) -> None:
+    above, below = dataset.test.part(slice(100)).images, dataset.test.part(slice(100, 200)).images
+    between = np.zeros((gap, 28), np.float32)
+    doubts = [
+        likeness.doubt(preprocessing.normalise(np.vstack([one, between, other])))
+        for one, other in zip(above, below, strict=True)
+    ]
+    assert sum(doubt == likeness.DOUBTS[0] for doubt in doubts) >= 95
 
 
 def test_images_of_mnist_raise_no_doubt(dataset: data.Dataset) -> None:

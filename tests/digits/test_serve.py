@@ -122,6 +122,7 @@ def tall() -> bytes:
         ({"Host": "127.0.0.1:8000", "Origin": "https://elsewhere.example"}, 403),
         ({"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:9000"}, 403),
         ({"Host": "127.0.0.1:8000", "Origin": "null"}, 403),
+        ({"Host": "127.0.0.1:8000", "Origin": "http://[::1"}, 403),
     ],
 )
 def test_other_sites_are_refused(

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import itertools
+import os
 import shutil
 from pathlib import Path
 
@@ -147,6 +148,16 @@ def test_damaged_decoded_copy_is_reported(
         content[position] ^= 1
     decoded.write_bytes(content)
     with pytest.raises(DataError, match=f"{decoded} is damaged"):
+        data.load(str(copy))
+
+
+@pytest.mark.parametrize("name", [data.DECODED, "mnist/3.0.1/dataset_info.json"])
+def test_named_pipe_in_place_of_the_data(data_dir: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(DataError, match=f"{name} is damaged .*it is not a regular file"):
         data.load(str(copy))
 
 

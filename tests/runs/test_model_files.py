@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def test_model_file_executes_no_code(tmp_path: Path) -> None:
     assert not written.exists()
 
 
-@pytest.mark.parametrize("kind", ["text", "truncated", "other shapes", "not finite", "missing"])
+@pytest.mark.parametrize(
+    "kind", ["text", "truncated", "other shapes", "not finite", "missing", "pipe"]
+)
 def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "best.keras"
     if kind == "text":
@@ -82,6 +85,8 @@ def test_file_that_is_no_model_of_ours_is_named(tmp_path: Path, kind: str) -> No
         networks.build(settings).save(path)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
+    elif kind == "pipe":
+        os.mkfifo(path)
     elif kind == "not finite":
         model = networks.build(config.Config(units=4, kernel="keras"))
         model.weights[-1].assign([float("nan"), *range(9)])

@@ -135,6 +135,12 @@ def test_what_is_no_checkpoint_is_an_error(copied: Path) -> None:
     assert finished.stderr.count("\n") == 1
 
 
+def test_settings_that_found_no_room_are_those_of_the_checkpoint(copied: Path) -> None:
+    before = checkpoints.newest(copied)
+    (copied / "config.json").unlink()
+    assert checkpoints.newest(copied).config == before.config
+
+
 def test_missing_checkpoints_are_an_error(copied: Path) -> None:
     for path in paths(copied):
         path.unlink()

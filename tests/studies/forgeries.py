@@ -7,6 +7,7 @@ docs/faults.md anew.
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,16 @@ def written(name: str, content: bytes | None) -> Alter:
 
     def alter(folder: Path) -> None:
         (folder / name).write_bytes(content) if content is not None else (folder / name).unlink()
+
+    return alter
+
+
+def piped(name: str) -> Alter:
+    """Put a named pipe in a file's place, which would be waited for for ever."""
+
+    def alter(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
 
     return alter
 
@@ -148,6 +159,7 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
         written(RESULT, None),
         "run holds no finished run: there is no result.json in it",
     ),
+    "a named pipe": (piped(RESULT), "it is not a regular file"),
     "a key twice": (
         replaced(RESULT, '"correct": ', '"correct": 9900, "correct": '),
         "a key is there twice",
@@ -193,6 +205,7 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
     "another train total": (counted("train", 99, 100), "total or percent of train are not"),
     # The history.
     "no history": (written(HISTORY, None), "run/history.csv is unreadable: No such file"),
+    "a named pipe for the history": (piped(HISTORY), "it is not a regular file"),
     "empty history": (written(HISTORY, b""), "other columns"),
     "history of no text": (written(HISTORY, b"\x00"), "other columns"),
     "header alone": (history(lambda lines: lines[:1]), "0 of 2 epochs"),
