@@ -15,7 +15,7 @@ from lstm_mnist.digits import likeness, preprocessing
 from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import PictureError
 
-PHOTOGRAPH = "photograph"
+PHOTOGRAPH, COLUMN = "photograph", "MNIST column"
 # All photographs in scikit-image's data, including those through a microscope or a telescope.
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -40,7 +40,15 @@ PHOTOGRAPHS = (
 def main() -> None:
     """Print a row of a table for each kind: pictures, and how many were unread, right, doubted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = [*drawn.KINDS, "MNIST", *drawn.OTHERS, PHOTOGRAPH, "pair, --many", "MNIST row, --many"]
+    kinds = [
+        *drawn.KINDS,
+        "MNIST",
+        *drawn.OTHERS,
+        PHOTOGRAPH,
+        COLUMN,
+        "pair, --many",
+        "MNIST row, --many",
+    ]
     # Given no kinds, argparse compares the empty list itself with the choices.
     parser.add_argument(
         "kinds", nargs="*", choices=[*kinds, []], metavar="KIND", help=f"of {', '.join(kinds)}"
@@ -66,6 +74,9 @@ def main() -> None:
             doubts = [likeness.doubt(image) for image in digits.images]
         elif kind == PHOTOGRAPH:
             doubts = [doubt(photograph(number, arguments.seed)) for number in numbers]
+        elif kind == COLUMN:
+            columns = (mnist_row(number, arguments.seed, digits, axis=0) for number in numbers)
+            doubts = [doubt(file) for file, _ in columns]
         else:
             files = (drawn.draw_other(kind, number, arguments.seed, digits) for number in numbers)
             doubts = [doubt(file) for file in files]
@@ -111,11 +122,16 @@ def square(image: Image.Image, left: int, top: int, side: int) -> bytes:
     return file.getvalue()
 
 
-def mnist_row(number: int, seed: int, digits: shapes.Digits) -> tuple[bytes, list[int]]:
-    """Return the file of two or three of MNIST's images in a row, with a margin, and its labels."""
+def mnist_row(
+    number: int, seed: int, digits: shapes.Digits, *, axis: int = 1
+) -> tuple[bytes, list[int]]:
+    """Return the file of two or three of MNIST's images, with a margin, and its labels.
+
+    They stand in a row, or with `axis` 0 in a column.
+    """
     random = np.random.default_rng([seed, number])
     chosen = random.integers(0, len(digits.images), random.integers(2, 4))
-    row = np.pad(np.concatenate(digits.images[chosen], axis=1), 4).astype(float)
+    row = np.pad(np.concatenate(digits.images[chosen], axis=axis), 4).astype(float)
     ink = np.kron(row, np.ones((random.integers(1, 9),) * 2))
     pixels = 255 * (ink if random.random() < 0.5 else 1 - ink)
     return shapes.saved(pixels, "PNG", random), digits.labels[chosen].tolist()

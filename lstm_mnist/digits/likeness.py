@@ -20,6 +20,9 @@ Pixels = NDArray[np.float32]
 DOUBTS = ("several figures", "unlike MNIST")
 # As a share of the highest figure's height.
 MIN_FIGURE = 0.6
+# Thresholds: of three small figures in a row the blurred edges may touch, and of a thin stroke the
+# middle may vanish.
+FAINT, STRONG = 0.3, 0.6
 FILE = Path(__file__).parents[1] / "model" / "likeness.npz"
 
 
@@ -59,16 +62,16 @@ def oddness(image: Pixels, model: Likeness | None = None) -> float:
 
 def doubt(image: Pixels) -> str | None:
     """Return why an image [28, 28] is hardly one digit (one of `DOUBTS`), or None."""
-    if _figures(image) > 1:
+    if _figures(image, FAINT) > 1 or _figures(image, STRONG) > 2:
         return DOUBTS[0]
     if (np.array([unlikeness(image), oddness(image)]) > load().limits).any():
         return DOUBTS[1]
     return None
 
 
-def _figures(image: Pixels) -> int:
+def _figures(image: Pixels, threshold: float) -> int:
     """Count the figures in separate columns, or in separate rows if those are more."""
-    labels, _ = scipy.ndimage.label(image > 0.3, np.ones((3, 3)))
+    labels, _ = scipy.ndimage.label(image > threshold, np.ones((3, 3)))
     boxes = scipy.ndimage.find_objects(labels)
     highest = max((rows.stop - rows.start for rows, _ in boxes), default=0)
     high = [box for box in boxes if box[0].stop - box[0].start >= MIN_FIGURE * highest]
