@@ -249,7 +249,9 @@ def predict(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:
 def probabilities(logits: NDArray[np.float32]) -> Probabilities:
     """Return the softmax of logits [..., 10]."""
     logits = logits.astype(np.float64)
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    # Less the largest one, so that neither the exponentials nor their sum leave the range.
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:

@@ -221,6 +221,16 @@ def test_score_counts_and_averages() -> None:
     assert score.loss == pytest.approx(-np.mean(np.log([0.7, 0.6, 0.2])), rel=1e-6)
 
 
+def test_probabilities_of_any_finite_logits_add_up_to_1() -> None:
+    logits = np.array([[1e33] * 10, [0.0] * 9 + [3e38], [*range(10)]], np.float32)
+    found = training.probabilities(logits)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_allclose(found[0], 0.1)
+    np.testing.assert_allclose(found[1], [0] * 9 + [1])
+    ratios = found[2, 1:] / found[2, :-1]
+    np.testing.assert_allclose(ratios, np.e)
+
+
 def test_all_gradients_together_are_clipped_before_adam() -> None:
     settings = config.Config(units=4, clip_norm=1.0)
     model = training.compiled(networks.build(settings), settings)
