@@ -197,9 +197,9 @@ def test_comparison_in_the_results_is_what_compare_prints() -> None:
     assert f"```\n{printed.strip()}\n```" in read(DOCS / "results.md")
 
 
-@pytest.mark.parametrize(("runs", "percent"), [(20, "0.07 %"), (5, "3.65 %")])
+@pytest.mark.parametrize(("runs", "percent"), [(1, "8.81 %"), (5, "0.60 %")])
 def test_false_alarms_in_the_commands_are_those_of_the_study(runs: int, percent: str) -> None:
-    highest = statistics.rate(0, 20).interval.high
+    highest = statistics.rate(0, 40).interval.high
     assert f"{100 * statistics.false_alarm(highest, runs):.2f} %" == percent
     assert percent in read(DOCS / "commands.md")
 
