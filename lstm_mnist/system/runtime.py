@@ -113,7 +113,10 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit this package is checked out at and whether it was changed, or None."""
+    """Return the commit this package is checked out at and whether it was changed, or None.
+
+    What is in the checkout's folders of results does not count.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -124,7 +127,8 @@ def git_state() -> dict[str, Any] | None:
     try:
         # A package installed below somebody else's checkout is not at that checkout's commit.
         git("ls-files", "--error-unmatch", __file__)
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)*/results/*")
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return None
 

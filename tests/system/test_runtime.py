@@ -1,0 +1,42 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import ROOT
+
+
+def state_of(checkout: Path) -> object:
+    script = "import json; from lstm_mnist.system import runtime; "
+    finished = subprocess.run(
+        [sys.executable, "-c", f"{script}print(json.dumps(runtime.git_state()))"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(finished.stdout)
+
+
+def test_results_do_not_count_as_changes(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        names = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(
+            ["git", *names, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "archives", "traces", "model")
+    shutil.copytree(ROOT / "lstm_mnist", tmp_path / "lstm_mnist", ignore=ignored)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    assert state_of(tmp_path) is None
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message=all")
+    commit = git("rev-parse", "HEAD")
+    assert state_of(tmp_path) == {"commit": commit, "changed": False}
+    (tmp_path / "lstm_mnist/results/new.json").write_text("")
+    (tmp_path / "lstm_mnist/results/stable.json").write_text("")
+    assert state_of(tmp_path) == {"commit": commit, "changed": False}
+    (tmp_path / "lstm_mnist/new.py").write_text("")
+    assert state_of(tmp_path) == {"commit": commit, "changed": True}
