@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     gate = thresholds.wanted()
     named = (*(_FROM.value or ()), *arguments, _SAVE.value)
     paths.check_outputs((_SAVE.value,))
-    paths.check_outputs(reports.written(_REPORT.value), kept=[Path(name) for name in named if name])
+    paths.check_outputs(reports.places(_REPORT.value), kept=[Path(name) for name in named if name])
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
 
 
-def written(path: str | None) -> list[str]:
+def places(path: str | None) -> list[str]:
     """Return the paths that `write` writes to, none without a path."""
     languages = run_folder.LANGUAGES if path else ()
     return [str(run_folder.report_in(language, Path(path or ""))) for language in languages]
