@@ -90,7 +90,7 @@ def dropout() -> None:
     put(
         networks,
         "_recurrences",
-        lambda *given, **named: keras.layers.Dropout(0.05)(recurrences(*given, **named)),
+        lambda *given, **named: keras.layers.Dropout(0.05, seed=0)(recurrences(*given, **named)),
     )
 
 

@@ -55,15 +55,28 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
         except OSError as error:
             raise damaged(path, str(error.strerror)) from error
     try:
-        builder = tfds.builder(BUILDER, data_dir=data_dir)
+        builder = _builder(data_dir)
         if not builder.is_prepared():
             _prepare(Path(builder.data_path.parents[1]), progress=progress)
-            builder = tfds.builder(BUILDER, data_dir=data_dir)
+            builder = _builder(data_dir)
         return builder
     except (OSError, OutputError) as error:
         raise OutputError(
             f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
         ) from error
+
+
+def _builder(data_dir: str | None) -> Any:
+    """Return TFDS's builder of MNIST. Raises OSError, and DataError where its files are damaged."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(BUILDER, data_dir=data_dir)
+    except OSError:
+        raise
+    except Exception as error:  # each of TFDS's parsers raises errors of its own
+        place = Path(data_dir or tfds.core.constants.DATA_DIR) / BUILDER.replace(":", "/")
+        raise damaged(place, " ".join(str(error).split())[:200]) from error
 
 
 def _prepare(data_dir: Path, *, progress: bool) -> None:
@@ -141,12 +154,11 @@ def _check_archives() -> None:
 
 def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the pixels and labels of one of TFDS's splits in the order of the archive."""
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     try:
         stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # each of TFDS's readers raises errors of its own
         expected: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):  # prepared by somebody else
             expected = files.parse_json(files.read(Path(builder.data_path.parents[1], RECORDS)))

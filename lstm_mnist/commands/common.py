@@ -45,6 +45,10 @@ def data_dir() -> str | None:
     for name, place in (("--data_dir", path), ("TFDS_DATA_DIR", variable)):
         if place and "://" in place:
             raise UsageError(f"{name}={place} is no folder of this machine: name one")
+        try:
+            Path(place or "").expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"{name}={place} is in the home of nobody known here") from error
     if path is None and variable and (fault := files.fault(Path(variable))):
         raise UsageError(f"TFDS_DATA_DIR={variable}: {fault}: name a folder with --data_dir")
     if path is None and not variable:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
+from lstm_mnist.runs import run_folder
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError, UserError
 
@@ -37,11 +38,13 @@ def check_outputs(outputs: Iterable[str | None], kept: Iterable[Path] = ()) -> N
     """Check the files that are to be written, where None stands for none.
 
     Raises OutputError if one cannot be written, and UsageError if it is named twice, or would
-    replace one of those to be kept.
+    replace one of those to be kept or a run's.
     """
     taken = {path.resolve() for path in kept}
     for path in map(Path, filter(None, outputs)):
         files.check_file(path)
+        if path.name in run_folder.EVIDENCE and path.exists():
+            raise UsageError(f"{path} is a run's: name another file")
         if path.resolve() in taken:
             raise UsageError(f"{path} is named by another flag, too: name another file")
         taken.add(path.resolve())

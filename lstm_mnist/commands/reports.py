@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ def write(
         tempfile.gettempdir()
     except OSError:  # Matplotlib's cache needs a writable folder; the report's is one
         tempfile.tempdir = str(path.absolute().parent)
+    os.environ["MPLBACKEND"] = "agg"  # another would be imported, and may not exist
     from lstm_mnist.studies import report
 
     written = datetime.datetime.now().astimezone()

@@ -63,8 +63,9 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
         raise PictureError("has too many pixels: make it smaller") from error
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror or error}") from error
-    # What Pillow raises for damaged files, and its decoder of AVIF.
-    except (SyntaxError, ValueError, EOFError, RuntimeError) as error:
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:  # each of Pillow's decoders raises errors of its own
         raise PictureError(f"is damaged: {error}") from error
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     values = np.array(image, np.float32)

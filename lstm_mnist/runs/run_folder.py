@@ -21,6 +21,8 @@ DIVERGED = "diverged.json"  # in place of a result, if a loss or a weight was no
 TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
 REPORT = "report.html"
+# What a run's accuracies and networks can be read from.
+EVIDENCE = (CONFIG, HISTORY, DYNAMICS, EPOCH_DYNAMICS, RESULT, DIVERGED, BEST_MODEL, FINAL_MODEL)
 LANGUAGES = ("en", "zh")
 
 
@@ -48,7 +50,8 @@ def read_config(folder: Path) -> Config:
     try:
         settings = files.parse_json(files.read(path))
         config = Config.from_dict(settings)
-        if config.as_dict() != settings:
+        types = {name: type(value) for name, value in Config().as_dict().items()}
+        if config.as_dict() != settings or types != {n: type(v) for n, v in settings.items()}:
             raise ValueError("other settings are expected")
     except OSError as error:
         raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error

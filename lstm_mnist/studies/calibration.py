@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lstm_mnist.config import Config
 from lstm_mnist.studies import evidence, records
+from lstm_mnist.studies.gate import Gate
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
 
@@ -104,6 +105,8 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError("its runs were made on devices or by versions that differ")
     if any(run.git != group[0].git for run in group):
         raise ValueError("its runs were made by commits of this program that differ")
+    if any(run.final.test.percent > Gate.max_test_accuracy for run in group):
+        raise ValueError(f"a run of it is above {Gate.max_test_accuracy} %")
     calibration = Calibration(name, tuple(group), golden)
     if not calibration.baseline.sd:
         raise ValueError("its runs do not differ")

@@ -17,7 +17,7 @@ from typing import Any
 
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import Epoch, EpochDynamics, Run, Score
-from lstm_mnist.runs import run_folder
+from lstm_mnist.runs import checkpoints, run_folder
 from lstm_mnist.studies import evidence, reference
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
@@ -92,12 +92,22 @@ def read(paths: Iterable[Path], *, diverged: bool = False) -> list[Record]:
 
 
 def folders(path: Path) -> list[Path]:
-    """Return the run folders that a path is or holds, unfinished ones too. Raises DataError."""
+    """Return the run folders that a path is or holds at any depth, unfinished ones too.
+
+    Names that begin with a dot are left out. Raises DataError.
+    """
     ends = run_folder.RESULT, run_folder.DIVERGED
     if any((path / name).exists() for name in ends):
         return [path]
     names = run_folder.CONFIG, run_folder.HISTORY, *ends
-    inner = {found.parent for name in names for found in path.glob(f"[!.]*/{name}")}
+    found = [place.parent for name in names for place in path.rglob(name)]
+    found += [place.parents[1] for place in path.rglob(f"{checkpoints.FOLDER}/*.npz")]
+    inner = {
+        folder
+        for folder in found
+        if folder != path
+        and not any(part.startswith(".") for part in folder.relative_to(path).parts)
+    }
     if not inner:
         raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
     return sorted(inner)
@@ -197,6 +207,8 @@ def runs_of(study: Mapping[str, Any]) -> list[Record]:
     for one, other in itertools.combinations(runs, 2):
         if one.config == other.config:
             raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
+        if one.sha256 == other.sha256 or one.epochs == other.epochs:
+            raise ValueError(f"{one.folder} and {other.folder} are one run, given twice")
     return runs
 
 

@@ -55,9 +55,16 @@ class Bounds(NamedTuple):
 
 
 def bounds(plan: Plan, sd: Any) -> Bounds:
-    """Return where the test stops, given the calibration's standard deviation, or several."""
+    """Return where the test stops, given the calibration's standard deviation, or several.
+
+    However large the overshoot, what is likelier than no change is never refuted, and what is less
+    likely never shown.
+    """
     overshoot = OVERSHOOT * plan.drop / sd
-    return Bounds(math.log(1 - plan.power) + overshoot, -math.log(plan.false_alarm) - overshoot)
+    return Bounds(
+        np.minimum(math.log(1 - plan.power) + overshoot, 0.0),
+        np.maximum(-math.log(plan.false_alarm) - overshoot, 0.0),
+    )
 
 
 class Evidence(NamedTuple):

@@ -146,14 +146,16 @@ def test_empty_place_of_the_data_is_none(tmp_path: Path) -> None:
     assert finished.stdout == f"{tmp_path}/tensorflow_datasets\n"
 
 
+@pytest.mark.parametrize("place", ["gs://bucket/data", "~nobody-of-this-name/data"])
 @pytest.mark.parametrize("where", ["argument", "variable"])
-def test_place_of_the_data_that_is_no_folder_of_this_machine(tmp_path: Path, where: str) -> None:
-    place = "gs://bucket/data"
+def test_place_of_the_data_that_is_no_folder_of_this_machine(
+    tmp_path: Path, where: str, place: str
+) -> None:
     if where == "argument":
         finished = without_tensorflow(tmp_path, f"--data_dir={place}")
     else:
         finished = without_tensorflow(tmp_path, TFDS_DATA_DIR=place)
-    refused(finished, 2, f"={place} is no folder of this machine")
+    refused(finished, 2, f"={place} is ")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +174,15 @@ def test_file_that_is_named_twice(tmp_path: Path, flags: Sequence[str]) -> None:
         (tmp_path / name).write_text("kept")
     refused(without_tensorflow(tmp_path, *flags), 2, "is named by another flag, too")
     assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
+
+
+@pytest.mark.parametrize("flag", ["--save=run/result.json", "--report=run/history.csv"])
+def test_files_of_a_run_are_not_replaced(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("result.json", "history.csv"):
+        (tmp_path / "run" / name).write_text("kept")
+    refused(without_tensorflow(tmp_path, "compare", "--from=run", flag), 2, "is a run's: name")
+    assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"kept"}
 
 
 def test_link_to_a_file_stays_a_link(tmp_path: Path) -> None:

@@ -161,6 +161,17 @@ def test_named_pipe_in_place_of_the_data(data_dir: Path, tmp_path: Path, name: s
         data.load(str(copy))
 
 
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", ["", "garbage", "[]", "{}"])
+def test_damaged_description_of_the_dataset(
+    data_dir: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    (copy / "mnist" / "3.0.1" / name).write_text(content)
+    with pytest.raises(DataError, match="is damaged"):
+        data.load(str(copy))
+
+
 @pytest.mark.parametrize("damage", ["altered", pytest.param("truncated", marks=pytest.mark.slow)])
 def test_damaged_dataset_is_reported(data_dir: Path, tmp_path: Path, damage: str) -> None:
     copy = copy_of_records(data_dir, tmp_path)

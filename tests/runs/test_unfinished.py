@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import shutil
 from pathlib import Path
 
@@ -121,6 +122,16 @@ def test_foreign_checkpoints_are_an_error(copied: Path) -> None:
     assert finished.returncode == 4
     assert finished.stderr.count("is another run's") == 2
     assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["units", "epochs"])
+def test_settings_of_another_type_are_an_error(copied: Path, name: str) -> None:
+    settings = json.loads((copied / "config.json").read_text())
+    settings[name] = float(settings[name])
+    (copied / "config.json").write_text(json.dumps(settings))
+    finished = without_tensorflow(copied.parent, "--resume=run")
+    assert finished.returncode == 4
+    assert "does not hold a run's settings" in finished.stderr
 
 
 def test_what_is_no_checkpoint_is_an_error(copied: Path) -> None:

@@ -255,6 +255,16 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
             "its runs do not differ",
         ),
         (
+            lambda content: content["runs"][1].update(epochs=content["runs"][0]["epochs"]),
+            3,
+            "are one run, given twice",
+        ),
+        (
+            of_all_runs(lambda run: run["epochs"][-1].__setitem__(2, 9960)),
+            3,
+            "a run of it is above 99.5 %",
+        ),
+        (
             of_all_runs(lambda run: run["config"].update(seed=run["config"]["seed"] - 1000)),
             2,
             "seed 0 is one of the calibration's in own.json: take other seeds",
@@ -284,6 +294,7 @@ def test_unsuited_calibration_is_refused(
         (["--power=1.0"], 2, "flag --power=1.0: must be above 0 and below 1"),
         (["--false_alarm=nan"], 2, "flag --false_alarm=nan: must be above 0 and below 1"),
         (["--max_runs=1"], 2, "max_runs"),
+        (["--calibrate", "--quick"], 2, "--quick is for a gate: leave it away with --calibrate"),
         (["--runs=10"], 2, "--runs and --save belong to --calibrate"),
         (["--calibrate"], 2, "--calibrate needs --runs=N and --save=FILE"),
         (["--calibrate", "--runs=3", "--save=own.json"], 2, "runs"),
@@ -302,10 +313,17 @@ def test_mistakes_are_told_before_tensorflow_is_imported(
     assert not [*tmp_path.iterdir()]
 
 
+def test_earlier_verdict_does_not_outlive_a_gate_without_one(tmp_path: Path) -> None:
+    (tmp_path / "gate.xml").write_text("an earlier verdict")
+    refused = without_tensorflow(tmp_path, "gate", "--against=none.json", "--junit=gate.xml")
+    assert refused.returncode == 3
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.slow
 def test_missed_gate_counts_where_nothing_can_be_written(data_dir: Path, tmp_path: Path) -> None:
     for sabotage, code in (("weight decay of 1e-3", 6), ("nothing", 7)):
-        program = f"{sys.executable} -m benchmarks.gates '{sabotage}' --quick --json"
+        program = f"{sys.executable} -m benchmarks.gates '{sabotage}' --quick"
         done = completed(data_dir, tmp_path, "bash", "-c", f"{program} >/dev/full")
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr

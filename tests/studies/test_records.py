@@ -120,7 +120,7 @@ def test_pooled_by_variant_and_seed() -> None:
 
 def test_files_of_earlier_settings_are_read_as_before(tmp_path: Path) -> None:
     """A file lacks the settings that came after it, and calls custom what had no name yet."""
-    named = [run(0, 9_800), run(1, 9_800, variant="original_cosine")]
+    named = [run(0, 9_800), run(1, 9_801, variant="original_cosine")]
     path = tmp_path / "study.json"
     records.write(path, named)
     study = json.loads(path.read_text())
@@ -134,6 +134,16 @@ def test_files_of_earlier_settings_are_read_as_before(tmp_path: Path) -> None:
             del one["config"][name]
     path.write_text(json.dumps(study))
     assert records.read([path]) == named
+
+
+def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
+    for place in ("one/result.json", "study/two/history.csv", "study/three/checkpoints/a.npz"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("")
+    (tmp_path / "study" / ".four").mkdir()
+    (tmp_path / "study" / ".four" / "config.json").write_text("")  # as another process makes it
+    found = [str(folder.relative_to(tmp_path)) for folder in records.folders(tmp_path)]
+    assert found == ["one", "study/three", "study/two"]
 
 
 def test_committed_runs_keep_their_settings() -> None:

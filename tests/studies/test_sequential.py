@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,31 @@ def test_what_it_says_and_when() -> None:
     assert state(98.75) == GOING_ON
     assert state(98.75, 98.75, 98.75) == IMPROVED
     assert state(98.75, 98.4) == PASSED
+
+
+@pytest.mark.parametrize("accuracy", [0.13, 9.8, 70.0, 86.0, 97.0])
+@pytest.mark.parametrize(
+    "plan",
+    [Plan(), Plan(drop=0.51), Plan(drop=1), Plan(drop=1.5), Plan(power=0.5), Plan(false_alarm=0.5)],
+    ids=str,
+)
+def test_collapse_never_passes(plan: Plan, accuracy: float) -> None:
+    """However far the runs lie below the drop asked for, by whatever plan."""
+    states = [state(*[accuracy] * count, plan=plan) for count in (1, 2)]
+    assert states == [GOING_ON, REGRESSION]
+
+
+@pytest.mark.parametrize("change", [-2.0, -20.0, -85.0])
+@pytest.mark.parametrize("plan", [Plan(drop=0.3), Plan(drop=0.7), Plan(drop=1), Plan(power=0.5)])
+def test_no_gate_of_a_collapsed_program_passes(plan: Plan, change: float) -> None:
+    found = sequential.simulate(BASELINE, plan, change, gates=2000)
+    assert found.rates[REGRESSION] == 1
+
+
+@pytest.mark.parametrize("settings", [{"power": 1.0}, {"drop": math.nan}, {"max_runs": 1}])
+def test_plan_that_is_none(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(settings))}=.* must be"):
+        Plan(**settings)
 
 
 def test_undecided_at_the_end() -> None:
