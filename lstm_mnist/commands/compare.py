@@ -21,7 +21,7 @@ _VARIANTS = flags.DEFINE_list(
 _FROM = flags.DEFINE_list(
     "from",
     None,
-    "Instead of --runs: finished runs' folders, a folder of such folders, or files written by "
+    "Instead of --runs: finished runs' folders, folders that hold such, or files written by "
     "--save. More of them may follow as arguments.",
 )
 _STUDY_DIR = paths.define(
