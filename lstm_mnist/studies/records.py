@@ -120,8 +120,8 @@ def best(runs: Iterable[Record]) -> Record:
 
 def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
     """Return the folder that a run was read from, given the paths; None if it was a file."""
-    for path in paths:
-        for folder in (path, path / run.folder):
+    for path in filter(Path.is_dir, paths):
+        for folder in folders(path):
             for name in (run_folder.RESULT, run_folder.DIVERGED):
                 with contextlib.suppress(OSError):
                     if _digest(files.read(folder / name)) == run.sha256:
