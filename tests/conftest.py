@@ -1,6 +1,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from helpers import SMALL_RUN, Command, Trained, run_program, train_once
@@ -8,6 +9,11 @@ from helpers import SMALL_RUN, Command, Trained, run_program, train_once
 from lstm_mnist import data
 from lstm_mnist.recurrence import library
 from lstm_mnist.system import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from browsing import Browser
 
 
 def pytest_collection() -> None:
@@ -60,6 +66,14 @@ def epoch_run(data_dir: Path, shared: Path) -> Trained:
 def small_run(data_dir: Path, shared: Path) -> Trained:
     """A run of `SMALL_RUN`."""
     return train_once(data_dir, shared / "small", *SMALL_RUN)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    from browsing import opened  # late: it needs Selenium, which no other test does
+
+    with opened(tmp_path_factory.mktemp("browser")) as opened_browser:
+        yield opened_browser
 
 
 @pytest.fixture

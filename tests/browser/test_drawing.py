@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browsing import Browser, Page, opened
+from browsing import Browser, Page
 from helpers import started
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
@@ -21,12 +21,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser, and one server
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with opened(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @contextlib.contextmanager
@@ -59,12 +53,10 @@ def drawn(browser: Browser, address: str, width: int, pointer: str) -> Page:
     return page
 
 
-AT_A_DESK_AND_ON_A_PHONE = pytest.mark.parametrize(
-    ("width", "pointer"), [(1280, POINTER_MOUSE), (390, POINTER_TOUCH)]
-)
+DESK, PHONE = (1280, POINTER_MOUSE), (390, POINTER_TOUCH)
 
 
-@AT_A_DESK_AND_ON_A_PHONE
+@pytest.mark.parametrize(("width", "pointer"), [DESK, PHONE])
 def test_reading_is_shown_row_by_row(drawn: Page, browser: Browser, width: int) -> None:
     window, wide = browser.widths()
     assert wide <= window == width
@@ -75,7 +67,7 @@ def test_reading_is_shown_row_by_row(drawn: Page, browser: Browser, width: int) 
     assert drawn.text("bars").count("%") == 10
 
 
-@AT_A_DESK_AND_ON_A_PHONE
+@pytest.mark.parametrize(("width", "pointer"), [DESK])
 def test_slider_shows_what_is_known_after_fewer_rows(drawn: Page) -> None:
     drawn.driver.execute_script(
         "const read = document.getElementById('read'); read.value = 10;"
@@ -84,7 +76,7 @@ def test_slider_shows_what_is_known_after_fewer_rows(drawn: Page) -> None:
     drawn.wait_for(r"After 10 rows: \d, ")
 
 
-@AT_A_DESK_AND_ON_A_PHONE
+@pytest.mark.parametrize(("width", "pointer"), [PHONE])
 def test_clear_takes_the_reading_away(drawn: Page) -> None:
     drawn.driver.find_element(By.ID, "clear").click()
     drawn.wait_for(r"Draw a digit\.")

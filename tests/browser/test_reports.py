@@ -1,11 +1,11 @@
 """The reports of runs, opened by a browser: at a desk and on a phone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import Browser, opened
+from browsing import Browser
 from helpers import Trained
 from made import made_groups, made_mistakes, made_pages
 
@@ -14,17 +14,12 @@ Visit = Callable[[Path], str]
 pytestmark = pytest.mark.xdist_group("browser")  # one after the other
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with opened(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
-
-
 @pytest.fixture
 def visit(browser: Browser) -> Visit:
     """Opens a page in a browser, checks it at two widths and returns its text."""
 
     def open_page(path: Path) -> str:
+        browser.driver.get_log("browser")  # of earlier pages
         for width in (1280, 390):
             browser.resize(width)
             browser.driver.get(path.as_uri())

@@ -41,6 +41,14 @@ common.data_dir()
 import pathlib, tensorflow_datasets as tfds
 print(pathlib.Path(tfds.core.constants.DATA_DIR).expanduser())
 """
+# The same check stands behind those of one command.
+SOME = {"--output_dir={}", "verify --trace={}", "compare --from=run --save={}", "check {}"}
+NAMED_PARAMETERS = [
+    pytest.param(
+        *each, id=" ".join(each[0]), marks=() if " ".join(each[0]) in SOME else pytest.mark.slow
+    )
+    for each in NAMED
+]
 IDS = [" ".join(arguments) for arguments, _ in NAMED]
 
 
@@ -52,7 +60,7 @@ def refused(finished: subprocess.CompletedProcess[str], code: int, reason: str) 
     assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("arguments", "code"), NAMED, ids=IDS)
+@pytest.mark.parametrize(("arguments", "code"), NAMED_PARAMETERS)
 def test_name_that_is_too_long(tmp_path: Path, arguments: Sequence[str], code: int) -> None:
     name = f"folder/{'n' * 256}/run"
     (tmp_path / "folder").mkdir()
@@ -120,12 +128,11 @@ def test_named_pipe_in_place_of_a_file(tmp_path: Path, arguments: Sequence[str],
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [*(arguments for arguments, _ in NAMED), ["compare", "--runs=1", "--scheduler={}"]],
-    ids=" ".join,
+    ("arguments", "code"),
+    [*NAMED_PARAMETERS, (["compare", "--runs=1", "--scheduler={}"], 2)],
 )
 def test_empty_path_as_an_unset_variable_leaves_it(
-    tmp_path: Path, arguments: Sequence[str]
+    tmp_path: Path, arguments: Sequence[str], code: int
 ) -> None:
     finished = without_tensorflow(tmp_path, *(word.format("") for word in arguments))
     (flag,) = (word.partition("=")[0] for word in arguments if "{}" in word)
