@@ -48,12 +48,6 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    place = data_dir or tfds.core.constants.DATA_DIR
-    for path in Path(place).expanduser().glob(f"{BUILDER.replace(':', '/')}/*"):
-        try:
-            files.reading(path).close()  # TFDS would wait for ever for a named pipe
-        except OSError as error:
-            raise damaged(path, str(error.strerror)) from error
     try:
         builder = _builder(data_dir)
         if not builder.is_prepared():
@@ -61,6 +55,7 @@ def prepared(data_dir: str | None, *, progress: bool) -> Any:
             builder = _builder(data_dir)
         return builder
     except (OSError, OutputError) as error:
+        place = data_dir or tfds.core.constants.DATA_DIR
         raise OutputError(
             f"MNIST cannot be prepared in {place} ({error}): name a writable folder with --data_dir"
         ) from error
@@ -70,12 +65,17 @@ def _builder(data_dir: str | None) -> Any:
     """Return TFDS's builder of MNIST. Raises OSError, and DataError where its files are damaged."""
     import tensorflow_datasets as tfds
 
+    place = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / BUILDER.replace(":", "/")
+    for path in place.glob("*"):
+        try:
+            files.reading(path).close()  # TFDS would wait for ever for a named pipe
+        except OSError as error:
+            raise damaged(path, str(error.strerror)) from error
     try:
         return tfds.builder(BUILDER, data_dir=data_dir)
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # each of TFDS's parsers raises errors of its own
-        place = Path(data_dir or tfds.core.constants.DATA_DIR) / BUILDER.replace(":", "/")
         raise damaged(place, " ".join(str(error).split())[:200]) from error
 
 
@@ -158,6 +158,8 @@ def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
     try:
         stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    except MemoryError:
+        raise
     except Exception as error:  # each of TFDS's readers raises errors of its own
         expected: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):  # prepared by somebody else

@@ -45,11 +45,7 @@ def script_of(document: Path) -> Script:
         raise RecorderError(
             f"--document={document} has {len(blocks)} fenced Python blocks in sections 0x05, not 1"
         )
-    return Script(
-        blocks[0],
-        hashlib.sha256(content).hexdigest(),
-        hashlib.sha256(blocks[0].encode("utf-8")).hexdigest(),
-    )
+    return Script(blocks[0], _sha256(content), _sha256(blocks[0].encode("utf-8")))
 
 
 def seeded(script: str, seed: int) -> str:

@@ -35,29 +35,26 @@ def refuse(arguments: Sequence[str]) -> None:
 def data_dir() -> str | None:
     """Return the value of --data_dir.
 
-    Raises UsageError if it, or TFDS_DATA_DIR, is not a folder, or both are missing where the user
-    has no home folder.
+    Raises UsageError if it, or TFDS_DATA_DIR in its place, is no folder of this machine, or both
+    are missing where the user has no home folder.
     """
     path: str | None = _DATA_DIR.value
     variable = os.environ.get("TFDS_DATA_DIR")
     if variable == "":  # which TFDS would take for the current folder
         del os.environ["TFDS_DATA_DIR"]
-    for name, place in (("--data_dir", path), ("TFDS_DATA_DIR", variable)):
-        if place and "://" in place:
-            raise UsageError(f"{name}={place} is no folder of this machine: name one")
-        try:
-            Path(place or "").expanduser()
-        except RuntimeError as error:
-            raise UsageError(f"{name}={place} is in the home of nobody known here") from error
-    if path is None and variable and (fault := files.fault(Path(variable))):
-        raise UsageError(f"TFDS_DATA_DIR={variable}: {fault}: name a folder with --data_dir")
-    if path is None and not variable:
-        try:
-            Path.home()
-        except RuntimeError as error:
-            raise UsageError(
-                "there is no home folder to keep MNIST in: name a folder with --data_dir"
-            ) from error
+    name, place = ("TFDS_DATA_DIR", variable) if path is None else ("--data_dir", path)
+    if place and "://" in place:
+        raise UsageError(f"{name}={place} is no folder of this machine: name one")
+    try:
+        Path(place or "~").expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{name}={place} is in the home of nobody known here"
+            if place
+            else "there is no home folder to keep MNIST in: name a folder with --data_dir"
+        ) from error
+    if place and (fault := files.fault(Path(place))):
+        raise UsageError(f"{name}={place}: {fault}: name a folder with --data_dir")
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise UsageError(f"--data_dir={path} is not a folder")
     return path

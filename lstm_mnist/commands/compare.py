@@ -53,9 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
     gate = thresholds.wanted()
-    named = (*(_FROM.value or ()), *arguments, _SAVE.value)
-    paths.check_outputs((_SAVE.value,))
-    paths.check_outputs(reports.places(_REPORT.value), kept=[Path(name) for name in named if name])
+    paths.check_outputs(paths.of(_SAVE.value))
+    for report in paths.of(_REPORT.value):
+        named = paths.of(*(_FROM.value or ()), *arguments, _SAVE.value)
+        paths.check_outputs(reports.places(report), kept=named)
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())

@@ -16,7 +16,7 @@ from lstm_mnist import config
 from lstm_mnist.commands import common, paths, recipe
 from lstm_mnist.recurrence import library
 from lstm_mnist.studies import calibration, fleet, outcome, records
-from lstm_mnist.studies.gate import Plan, enforced
+from lstm_mnist.studies.gate import BELOW, Plan, enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import DataError, OutputError, UsageError
 
@@ -80,9 +80,9 @@ flags.adopt_module_key_flags(common)
 flags.FLAGS.set_default("epochs", EPOCHS)
 
 
-for _flag, _most in ((_FALSE_ALARM, 1), (_POWER, 1), (_DROP, 100)):
+for _name, _most in BELOW.items():
     flags.register_validator(
-        _flag.name,
+        _name,
         lambda value, most=_most: 0 < value < most,
         f"must be above 0 and below {_most}",
     )
@@ -93,12 +93,9 @@ def main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     common.refuse(arguments)
     data_dir = common.data_dir()
-    kept = [Path(_AGAINST.value)] if _AGAINST.value else []
-    paths.check_outputs((_JUNIT.value, _SAVE.value), kept)
+    paths.check_outputs(paths.of(_JUNIT.value, _SAVE.value), kept=paths.of(_AGAINST.value))
     if os.environ.get(SUMMARY):
         files.check_file(Path(os.environ[SUMMARY]))
-    if _JUNIT.value:  # an earlier verdict must not outlive a gate that ends without one
-        Path(_JUNIT.value).unlink(missing_ok=True)
     if _WORKERS.value > 1:
         fleet.check_installed()
     if _CALIBRATE.value:
@@ -109,6 +106,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if _RUNS.value or _SAVE.value:
         raise UsageError("--runs and --save belong to --calibrate: give it, or leave them away")
+    if _JUNIT.value:  # an earlier verdict must not outlive a gate that ends without one
+        Path(_JUNIT.value).unlink(missing_ok=True)
     known = calibration.read(Path(_AGAINST.value or calibration.COMMITTED))
     plan = Plan(
         false_alarm=_FALSE_ALARM.value,
@@ -194,7 +193,7 @@ def _judged(
     with tempfile.TemporaryDirectory(prefix="lstm_mnist-gate-") as temporary:
         folders = {Path(temporary, f"seed{run.seed}"): run for run in runs}
         with contextlib.closing(_trained(folders, dataset, device, data_dir)) as finished:
-            return outcome.decided(
+            return outcome.until_decided(
                 found, map(outcome.run_of, finished), lambda found: _progress(outcome.line(found))
             )
 

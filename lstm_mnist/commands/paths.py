@@ -34,20 +34,25 @@ def define(
     return flag
 
 
-def check_outputs(outputs: Iterable[str | None], kept: Iterable[Path] = ()) -> None:
-    """Check the files that are to be written, where None stands for none.
+def check_outputs(outputs: Iterable[Path], kept: Iterable[Path] = ()) -> None:
+    """Check the files that are to be written.
 
     Raises OutputError if one cannot be written, and UsageError if it is named twice, or would
     replace one of those to be kept or a run's.
     """
     taken = {path.resolve() for path in kept}
-    for path in map(Path, filter(None, outputs)):
+    for path in outputs:
         files.check_file(path)
         if path.name in run_folder.EVIDENCE and path.exists():
             raise UsageError(f"{path} is a run's: name another file")
         if path.resolve() in taken:
             raise UsageError(f"{path} is named by another flag, too: name another file")
         taken.add(path.resolve())
+
+
+def of(*named: str | None) -> list[Path]:
+    """Return the paths that flags and arguments name, where some are not given."""
+    return [Path(name) for name in named if name]
 
 
 def given(names: Sequence[str], wanted: str) -> list[Path]:

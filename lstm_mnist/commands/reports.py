@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
 
 
-def places(path: str | None) -> list[str]:
-    """Return the paths that `write` writes to, none without a path."""
-    languages = run_folder.LANGUAGES if path else ()
-    return [str(run_folder.report_in(language, Path(path or ""))) for language in languages]
+def places(path: Path) -> list[Path]:
+    """Return the paths that `write` writes to."""
+    return [run_folder.report_in(language, path) for language in run_folder.LANGUAGES]
 
 
 def write(

@@ -16,8 +16,7 @@ def check(config: Config, runs: int = 1) -> None:
         raise MachineError(
             f"the memory does not suffice: --units={config.units}, --batch_size="
             f"{config.batch_size} and --blanks={config.blanks} take at least "
-            f"{needed / 1e9:.1f} GB, and "
-            f"{available / 1e9:.1f} GB are available"
+            f"{needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB are available"
         )
 
 

@@ -38,10 +38,9 @@ def report_in(language: str, path: Path) -> Path:
 
 def remove_results(folder: Path) -> None:
     """Remove what a run wrote into its folder, but for its settings and checkpoints."""
-    ends, models = (RESULT, DIVERGED), (FINAL_MODEL, BEST_MODEL)
-    reports = (report_in(language, Path(REPORT)).name for language in LANGUAGES)
-    for name in (*ends, *reports, *models, HISTORY, DYNAMICS, EPOCH_DYNAMICS):
-        (folder / name).unlink(missing_ok=True)
+    reports = (report_in(language, folder / REPORT) for language in LANGUAGES)
+    for path in (*reports, *(folder / name for name in EVIDENCE if name != CONFIG)):
+        path.unlink(missing_ok=True)
 
 
 def read_config(folder: Path) -> Config:

@@ -87,6 +87,10 @@ class Gate:
         return found
 
 
+# What a plan's numbers, which are above 0, are below.
+BELOW = {"false_alarm": 1, "power": 1, "drop": 100}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
     """The plan of the test for a drop; see `sequential`. Raises UsageError for one that is none."""
@@ -97,7 +101,7 @@ class Plan:
     max_runs: int = 32  # a test still undecided after these fails
 
     def __post_init__(self) -> None:
-        for name, most in (("false_alarm", 1), ("power", 1), ("drop", 100)):
+        for name, most in BELOW.items():
             if not 0 < getattr(self, name) < most:
                 raise UsageError(f"{name}={getattr(self, name)} must be above 0 and below {most}")
         if self.max_runs < 2:

@@ -29,7 +29,7 @@ def gate(
     began = time.perf_counter()
     sequential.check(known.baseline, plan)
     first_steps = golden.compare(known.config, dataset, known.golden, build)
-    found = outcome.decided(
+    found = outcome.until_decided(
         outcome.Outcome(calibration=known, plan=plan, golden=first_steps),
         (
             _run(dataclasses.replace(known.config, seed=each), dataset, build)

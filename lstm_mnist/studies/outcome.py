@@ -190,7 +190,7 @@ class Outcome:
         return f"{golden}\n{calibrated(self.calibration)}."
 
 
-def decided(
+def until_decided(
     found: Outcome, runs: Iterable[GateRun], tell: Callable[[Outcome], None] = lambda found: None
 ) -> Outcome:
     """Return the outcome after as many runs as decide it, telling where it stands after each."""

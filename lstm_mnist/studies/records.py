@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,14 +101,19 @@ def folders(path: Path) -> list[Path]:
     if any((path / name).exists() for name in ends):
         return [path]
     names = run_folder.CONFIG, run_folder.HISTORY, *ends
-    found = [place.parent for name in names for place in path.rglob(name)]
-    found += [place.parents[1] for place in path.rglob(f"{checkpoints.FOLDER}/*.npz")]
-    inner = {
-        folder
-        for folder in found
-        if folder != path
-        and not any(part.startswith(".") for part in folder.relative_to(path).parts)
-    }
+    inner, walked = set(), set()
+    for place, below, contents in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(place)) in walked:  # a link may lead back
+            below.clear()
+            continue
+        walked.add(real)
+        below[:] = [name for name in below if not name.startswith(".")]  # which are walked next
+        folder = Path(place)
+        if folder.name == checkpoints.FOLDER and any(name.endswith(".npz") for name in contents):
+            inner.add(folder.parent)
+        elif not set(names).isdisjoint(contents):
+            inner.add(folder)
+    inner.discard(path)
     if not inner:
         raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
     return sorted(inner)

@@ -313,6 +313,14 @@ def test_mistakes_are_told_before_tensorflow_is_imported(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("flags", [["--calibrate"], ["--runs=10"], ["--drop=nan"]], ids=str)
+def test_earlier_verdict_outlives_wrong_flags(tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "gate.xml").write_text("an earlier verdict")
+    refused = without_tensorflow(tmp_path, "gate", "--junit=gate.xml", *flags)
+    assert refused.returncode == 2
+    assert (tmp_path / "gate.xml").read_text() == "an earlier verdict"
+
+
 def test_earlier_verdict_does_not_outlive_a_gate_without_one(tmp_path: Path) -> None:
     (tmp_path / "gate.xml").write_text("an earlier verdict")
     refused = without_tensorflow(tmp_path, "gate", "--against=none.json", "--junit=gate.xml")

@@ -142,8 +142,12 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
         (tmp_path / place).write_text("")
     (tmp_path / "study" / ".four").mkdir()
     (tmp_path / "study" / ".four" / "config.json").write_text("")  # as another process makes it
+    (tmp_path.parent / "five").mkdir()
+    (tmp_path.parent / "five" / "result.json").write_text("")
+    (tmp_path / "study" / "five").symlink_to(tmp_path.parent / "five")
+    (tmp_path / "study" / "all").symlink_to(tmp_path)
     found = [str(folder.relative_to(tmp_path)) for folder in records.folders(tmp_path)]
-    assert found == ["one", "study/three", "study/two"]
+    assert found == ["one", "study/five", "study/three", "study/two"]
 
 
 def test_committed_runs_keep_their_settings() -> None:
