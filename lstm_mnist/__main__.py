@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from lstm_mnist import __version__
 from lstm_mnist.system import errors, signals, streams
@@ -67,15 +68,27 @@ def _run(arguments: list[str]) -> int:
         name = arguments.pop(0)
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name}; the commands are: {', '.join(COMMANDS)}")
+    if any(argument.lstrip("-").startswith("flagfile") for argument in arguments):
+        # absl would open whatever the file is: a named pipe, and then wait for ever.
+        raise UsageError("flags are not read from a --flagfile: give them as arguments")
+    _check_working_folder()
     command = importlib.import_module(f"lstm_mnist.commands.{name}")
     try:
         _, *extra = flags.FLAGS([name, *arguments])
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # absl's own flags raise either
         raise UsageError(f"{' '.join(str(error).split())} (see {name} --help)") from error
     if flags.FLAGS.help:
         print(_help(name, flags.FLAGS.module_help(command)))
         return 0
     return command.main(extra)
+
+
+def _check_working_folder() -> None:
+    """Raise UsageError if the working folder was deleted, against which paths are resolved."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the working folder no longer exists: change to one that does") from error
 
 
 def _help(name: str, flags: str) -> str:

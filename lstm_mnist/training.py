@@ -15,7 +15,7 @@ from lstm_mnist import data, networks
 from lstm_mnist.config import Config
 from lstm_mnist.order import EpochOrder, epoch_orders
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
-from lstm_mnist.system.errors import DivergedError
+from lstm_mnist.system.errors import CheckpointError, DivergedError
 
 # Evaluation is independent of the batch size: large batches are only faster.
 EVALUATION_BATCH_SIZE = 1_000
@@ -159,12 +159,17 @@ def _finished(state: State, epoch: Epoch) -> State:
 
 
 def _restore(model: keras.Model, state: State) -> None:
-    """Give a model the weights, optimizer and metrics of a state."""
+    """Give a model the weights, optimizer and metrics of a state.
+
+    Raises CheckpointError where one does not fit.
+    """
     for variables, values in (
         (model.weights, state.weights),
         (model.optimizer.variables, state.optimizer),
         (model.metrics_variables, state.metrics),
     ):
+        if [variable.shape for variable in variables] != [value.shape for value in values]:
+            raise CheckpointError("the checkpoint holds arrays of another network")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 

@@ -45,8 +45,8 @@ class _Digit(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command on pictures: 0 if all of them could be read, else 2. Raises UserError."""
-    if not arguments:
-        raise UsageError("predict needs a picture: predict IMAGE ... [--flag=value ...]")
+    if not arguments or not all(arguments):
+        raise UsageError("predict needs pictures: predict IMAGE ... [--flag=value ...]")
     model.path()
     if _SHOW.value:
         files.check_folder(Path(_SHOW.value), flag=_SHOW.name)

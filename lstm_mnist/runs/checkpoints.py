@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lstm_mnist import __version__
-from lstm_mnist.config import Config
+from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import Epoch, Run, Score, State
 from lstm_mnist.runs import run_folder
 from lstm_mnist.system import files
@@ -215,7 +215,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
     groups: dict[str, list[NDArray[Any]]] = {}
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            described = json.loads(str(arrays["json"]))
+            described = files.parse_json(str(arrays["json"]).encode())
             for name in arrays.files:
                 if name != "json":
                     groups.setdefault(name.partition("/")[0], []).append(arrays[name])
@@ -226,10 +226,23 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
         position = described["state"]
         run = Run(config, tuple(map(_epoch, position["epochs"])))
         state = State(run, position["step"], position["step_seconds"], **groups)
+        if not _possible(state):
+            raise ValueError("it holds no place of such a run")
         told = (described[name] for name in ("dynamics", "seconds", "arithmetic", "device"))
         return Checkpoint(path, state, *told)
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+
+
+def _possible(state: State) -> bool:
+    """Return whether a run comes by a state's place, and has a best network there."""
+    config, epochs = state.run.config, state.run.epochs
+    return (
+        [epoch.number for epoch in epochs] == [*range(1, len(epochs) + 1)]
+        and len(epochs) <= config.epochs
+        and state.step in range(TOTALS["train"] // config.batch_size + 1)
+        and len(state.best) == (len(state.weights) if epochs else 0)
+    )
 
 
 def _epoch(value: Mapping[str, Any]) -> Epoch:

@@ -102,7 +102,7 @@ def folders(path: Path) -> list[Path]:
         return [path]
     names = run_folder.CONFIG, run_folder.HISTORY, *ends
     inner, walked = set(), set()
-    for place, below, contents in os.walk(path, followlinks=True):
+    for place, below, contents in os.walk(path, onerror=_refused, followlinks=True):
         if (real := os.path.realpath(place)) in walked:  # a link may lead back
             below.clear()
             continue
@@ -117,6 +117,11 @@ def folders(path: Path) -> list[Path]:
     if not inner:
         raise DataError(f"{path} holds no finished run: there is no {run_folder.RESULT} in it")
     return sorted(inner)
+
+
+def _refused(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise DataError(f"{error.filename} is unreadable: {error.strerror}") from error
 
 
 def best(runs: Iterable[Record]) -> Record:

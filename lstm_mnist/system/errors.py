@@ -76,16 +76,24 @@ def of_file(error: OSError) -> DataError | None:
 
 def of_memory(error: Exception) -> MachineError | OutputError | None:
     """Return the error to report if memory or disk space ran out, else None."""
-    # TensorFlow's error stands for both; it is known by name so as not to import TensorFlow.
-    exhausted = type(error).__name__ == "ResourceExhaustedError"
-    if exhausted and "No space left on device" in str(error):
+    if is_full_disk(error):
         return OutputError("a file cannot be written: No space left on device")
-    if exhausted or isinstance(error, MemoryError):
+    if _is_exhausted(error) or isinstance(error, MemoryError):
         return MachineError(
             "the memory does not suffice: take fewer --units, a smaller --batch_size, or another "
             "machine"
         )
     return None
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Return whether TensorFlow tells that a disk is full."""
+    return _is_exhausted(error) and "No space left on device" in str(error)
+
+
+def _is_exhausted(error: Exception) -> bool:
+    # TensorFlow's error stands for memory and disks; its name tells it, without TensorFlow.
+    return type(error).__name__ == "ResourceExhaustedError"
 
 
 def report(error: Exception, version: str) -> str:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from lstm_mnist.system import errors
 from lstm_mnist.system.errors import OutputError
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}-")
 MAX_NAME = 255  # bytes, on the file systems of Linux
+MAX_INPUT = 10**9  # bytes of a file to read: no input of ours comes near, and memory holds it
 
 
 @contextlib.contextmanager
@@ -32,6 +34,11 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        if errors.is_full_disk(error):  # as TensorFlow tells of it
+            reason = os.strerror(errno.ENOSPC)
+            raise OutputError(f"{path} cannot be written: {reason}") from error
+        raise
 
 
 @contextlib.contextmanager
@@ -85,14 +92,23 @@ def _synchronise(path: Path) -> None:
 
 
 def reading(path: Path) -> IO[bytes]:
-    """Open a file to read. Raises OSError, also for what might block, such as a named pipe."""
+    """Open a file to read.
+
+    Raises OSError, also for what might block, such as a named pipe, and for what memory might not
+    hold.
+    """
 
     def open_at_once(name: str, flags: int) -> int:
         descriptor = os.open(name, flags | os.O_NONBLOCK)
-        mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # Python itself refuses folders
+        found = os.fstat(descriptor)
+        reason = None
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            reason = "it is not a regular file"  # Python itself refuses folders
+        elif found.st_size > MAX_INPUT:
+            reason = f"it has {found.st_size:,} bytes, and {MAX_INPUT:,} are the most"
+        if reason:
             os.close(descriptor)
-            raise OSError(errno.EINVAL, "it is not a regular file", name)
+            raise OSError(errno.EINVAL, reason, name)
         return descriptor
 
     return open(path, "rb", opener=open_at_once)
@@ -156,6 +172,8 @@ def locked(lock: Path, place: str, *, wait: bool = False) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
     try:
+        # filelock would try for ever where no file can be created, as in /proc.
+        lock.touch()
         held = filelock.FileLock(lock, timeout=-1 if wait else 0, on_acquired=sign).acquire()
     except filelock.Timeout as error:
         raise OutputError(f"{place} is in use by {lock.read_text()}") from error

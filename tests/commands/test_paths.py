@@ -10,6 +10,7 @@ import pytest
 from helpers import ROOT, in_namespace, without_tensorflow
 
 from lstm_mnist.system import files
+from lstm_mnist.system.errors import OutputError
 
 # Every flag and argument that names a file or a folder, and the exit code where it is refused.
 NAMED = [
@@ -89,16 +90,17 @@ for line in sys.argv[1:]:
     print(finished.returncode, len(told), late, told[-1], sep="|")
 END
     """
-    lines = [" ".join(arguments).format("closed/inner/run") for arguments, _ in NAMED]
+    named = [*NAMED, (["check", "."], 3)]  # a folder below could hold a run
+    lines = [" ".join(arguments).format("closed/inner/run") for arguments, _ in named]
     try:
         finished = in_namespace(script, data_dir, tmp_path, *lines)
     finally:
         (tmp_path / "closed").chmod(0o700)
     told = finished.stdout.splitlines()
-    assert len(told) == len(NAMED), finished.stderr
-    for line, (_, code) in zip(told, NAMED, strict=True):
+    assert len(told) == len(named), finished.stderr
+    for line, (arguments, code) in zip(told, named, strict=True):
         assert line.startswith(f"{code}|1|False|lstm_mnist: "), line
-        assert "closed/inner/run" in line
+        assert ("./closed" if "." in arguments else "closed/inner/run") in line
         assert "Permission denied" in line
 
 
@@ -125,6 +127,45 @@ def test_named_pipe_in_place_of_a_file(tmp_path: Path, arguments: Sequence[str],
     finished = without_tensorflow(tmp_path, *(word.format("pipe.npz") for word in arguments))
     refused(finished, code, "pipe.npz")
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["check", "{}"], 3),
+        (["compare", "--from={}"], 3),
+        (["gate", "--against={}"], 3),
+        (["predict", "{}"], 2),
+    ],
+)
+def test_file_that_no_memory_holds(tmp_path: Path, arguments: Sequence[str], code: int) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2 * 10**12)  # it takes no room on the disk
+    finished = without_tensorflow(tmp_path, *(word.format("huge") for word in arguments))
+    refused(finished, code, "huge")
+    assert "it has 2,000,000,000,000 bytes, and 1,000,000,000 are the most" in finished.stderr
+
+
+def test_lock_where_no_file_can_be_made() -> None:
+    with (
+        pytest.raises(OutputError, match="the data cannot be written: No such file"),
+        files.locked(Path("/proc/.lock"), "the data", wait=True),
+    ):
+        pass
+
+
+def test_working_folder_that_was_deleted(tmp_path: Path) -> None:
+    script = f"rmdir {tmp_path}/gone; exec {sys.executable} -m lstm_mnist check run"
+    (tmp_path / "gone").mkdir()
+    finished = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(finished, 2, "the working folder no longer exists")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,6 @@ def test_address_of_no_scheduler(command: Command, data_dir: Path, tmp_path: Pat
         assert "within 10 s" in refused(f"tcp://127.0.0.1:{port}")
     refused(f"tcp://127.0.0.1:{port}")
     assert "ssl_context" in refused("tls://127.0.0.1:8786")
-    assert refused("nonsense://127.0.0.1:1")
     assert refused("tcp://127.0.0.1:port")
 
 

@@ -26,7 +26,7 @@ class Mutation:
     put: mutators.Put = lambda patch: None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     kernel: str = "compiled"
-    slow: bool = False  # found only in the run of two epochs
+    slow: bool = False  # is found after seconds, in the weights of many seeds or in a run
 
     def __str__(self) -> str:
         return self.fault
@@ -162,46 +162,55 @@ MUTATIONS = (
         "He-normal kernels",
         "initial kernel: entries beyond 0.118",
         mutators.initializer("GlorotUniform", keras.initializers.HeNormal),
+        slow=True,
     ),
     Mutation(
         "Glorot-normal kernels",
         "initial kernel: entries beyond 0.118",
         mutators.initializer("GlorotUniform", keras.initializers.GlorotNormal),
+        slow=True,
     ),
     Mutation(
         "kernels narrower by 3 %",
         "initial kernel: variance over a uniform one's",
         mutators.initializer("GlorotUniform", mutators.narrower),
+        slow=True,
     ),
     Mutation(
         "kernels of two values",
         "initial kernel: Kolmogorov-Smirnov distance",
         mutators.initializer("GlorotUniform", mutators.two_values_of),
+        slow=True,
     ),
     Mutation(
         "recurrent kernel not orthogonal",
         ROWS,
         mutators.initializer("Orthogonal", keras.initializers.GlorotUniform),
+        slow=True,
     ),
     Mutation(
         "recurrent kernel longer by a thousandth",
         ROWS,
         mutators.initializer("Orthogonal", functools.partial(keras.initializers.Orthogonal, 1.001)),
+        slow=True,
     ),
     Mutation(
         "recurrent kernel that prefers a sign",
         "initial recurrent_kernel: positive on the diagonal",
         mutators.positive_diagonal,
+        slow=True,
     ),
     Mutation(
         "one recurrent kernel for all seeds",
         "initial recurrent_kernel: different ones",
         mutators.one_recurrent_kernel,
+        slow=True,
     ),
     Mutation(
         "dense bias 0.01",
         "initial dense_bias",
         mutators.dense(bias_initializer=keras.initializers.Constant(0.01)),
+        slow=True,
     ),
     # The data.
     Mutation("another seed's order", ORDER, mutators.other_seed),
@@ -211,11 +220,13 @@ MUTATIONS = (
         "epoch 3 in epoch 1's order",
         "short run: orders of its epochs",
         mutators.orders(mutators.after_second(mutators.repeat_first)),
+        slow=True,
     ),
     Mutation(
         "half the data from epoch 3 on",
         "short run: epochs fed whole",
         mutators.orders(mutators.after_second(mutators.half_later)),
+        slow=True,
     ),
     Mutation("half the data in later epochs", ORDER, mutators.orders(mutators.half_later)),
     Mutation("evaluation's order in training", ORDER, mutators.orders(mutators.test_before_train)),
@@ -236,11 +247,13 @@ MUTATIONS = (
             "run.best is epoch",
             "max(run.epochs, key=lambda each: each.test.correct) is epoch",
         ),
+        slow=True,
     ),
     Mutation(
         "weights of the last epoch for those of the best",
         KEPT,
         mutators.source(training._finished, "run.best is epoch", "True"),
+        slow=True,
     ),
     Mutation("the second best logit counts", EVALUATED, mutators.second_best, slow=True),
     Mutation("logits rounded to float16", EVALUATED, mutators.rounded, slow=True),

@@ -26,6 +26,7 @@ def test_reference_with_hard_sigmoids_reproduces_the_recording(dataset: data.Dat
     np.testing.assert_allclose(losses, TRACE.arrays["loss"][: len(losses)], rtol=0, atol=3e-4)
 
 
+@pytest.mark.slow
 def test_peers_do_the_same_work(dataset: data.Dataset) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("jax")

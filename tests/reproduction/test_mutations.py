@@ -9,14 +9,13 @@ from mutations import MUTATIONS, PAGES, Mutation, rendered
 from lstm_mnist import data, recording, tensorflow1, verification
 
 TRACE = recording.load_trace(recording.SHIPPED_TRACE)
-FOUND_AT_ONCE, FOUND_IN_THE_RUN = (
-    [
-        pytest.param(each, marks=pytest.mark.compiled if each.kernel == "compiled" else ())
-        for each in MUTATIONS
-        if each.slow == slow
-    ]
-    for slow in (False, True)
-)
+CASES = [
+    pytest.param(
+        each,
+        marks=[pytest.mark.compiled] * (each.kernel == "compiled") + [pytest.mark.slow] * each.slow,
+    )
+    for each in MUTATIONS
+]
 
 
 def first_out_of_bounds(mutation: Mutation, dataset: data.Dataset) -> str | None:
@@ -27,21 +26,12 @@ def first_out_of_bounds(mutation: Mutation, dataset: data.Dataset) -> str | None
     return next((check.quantity for check in checks if not check.passed), None)
 
 
-@pytest.mark.parametrize("mutation", FOUND_AT_ONCE, ids=str)
+@pytest.mark.parametrize("mutation", CASES, ids=str)
 def test_fault_is_found(
     mutation: Mutation, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutation.put(monkeypatch)
     monkeypatch.setattr(tensorflow1, "SEEDS", 20)  # saves seconds; the bounds follow
-    assert first_out_of_bounds(mutation, dataset) == mutation.found_by
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mutation", FOUND_IN_THE_RUN, ids=str)
-def test_fault_is_found_in_the_run(
-    mutation: Mutation, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mutation.put(monkeypatch)
     assert first_out_of_bounds(mutation, dataset) == mutation.found_by
 
 

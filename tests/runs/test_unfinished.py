@@ -4,18 +4,21 @@ import hashlib
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from checkpointed import damage, paths, saved
+from checkpointed import damage, paths, rewrite, saved
 from helpers import without_tensorflow
 
-from lstm_mnist import config, data
+from lstm_mnist import config, data, training
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
 from lstm_mnist.runs import checkpoints, execution
 from lstm_mnist.system import runtime
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.system.errors import CheckpointError, UsageError
 
 pytestmark = pytest.mark.xdist_group("unfinished")  # whose fixture is made once
 
@@ -144,6 +147,40 @@ def test_what_is_no_checkpoint_is_an_error(copied: Path) -> None:
     assert finished.returncode == 4
     assert f"epoch-7-step-0-{digest}.npz is not a checkpoint" in finished.stderr
     assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: stored["json"]["state"].update(step=10**9),
+        lambda stored: stored["json"]["state"].update(step=0.5),
+        lambda stored: stored["json"]["state"]["epochs"].pop(0),
+        lambda stored: stored.pop("best/0"),
+        lambda stored: stored.pop("weights/0"),
+    ],
+    ids=["far step", "half a step", "missing epoch", "missing best weights", "missing weights"],
+)
+def test_checkpoint_of_no_run_is_an_error(
+    copied: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    newest = paths(copied)[-1]
+    rewrite(newest, change)
+    for path in paths(copied)[:-1]:
+        path.unlink()
+    finished = without_tensorflow(copied.parent, "--resume=run")
+    assert finished.returncode == 4
+    assert "it holds no place of such a run" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_checkpoint_of_another_network_is_an_error(copied: Path, dataset: data.Dataset) -> None:
+    def widen(stored: dict[str, Any]) -> None:
+        stored["weights/0"] = np.zeros((28, 20), np.float32)
+
+    rewrite(paths(copied)[-1], widen)
+    start = checkpoints.newest(copied)
+    with pytest.raises(CheckpointError, match="holds arrays of another network"):
+        training.run(start.config, dataset, start=start.state)
 
 
 def test_settings_that_found_no_room_are_those_of_the_checkpoint(copied: Path) -> None:

@@ -206,6 +206,7 @@ def test_unchanged_program_passes(command: Command, workers: int) -> None:
     assert [run["accuracy"] for run in found["runs"]] == committed[0]["accuracies"]
 
 
+@pytest.mark.slow
 def test_example_of_a_layer_of_ones_own(data_dir: Path, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "test_layer.py").write_text(example)
