@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
+from matplotlib import style
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ RUN, COLLAPSED, RECORDED = "#3f87d9", "#d9740f", "#8f8f8f"
 REPORTED_COLOURS = {"train": "#a970d6", "test": "#2c9c69"}
 INK = "#010203"  # stands for the page's own colour of text
 BREAK = 97.0  # percent: above, tenths must be readable; below are collapses and first epochs
+# Over Matplotlib's own defaults: what a user's matplotlibrc asks for, as LaTeX, is not heard.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "lstm_mnist", "font.size": 10}
 STYLE |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK)
 STYLE |= dict.fromkeys(("xtick.color", "ytick.color"), INK)
@@ -48,7 +49,7 @@ def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
     """
     standing = [curve for curve in runs if not reference.collapsed(curve)]
     collapsed = [curve for curve in runs if reference.collapsed(curve)]
-    with mpl.rc_context(STYLE):
+    with style.context(STYLE, after_reset=True):
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for axes in (upper, lower):
@@ -91,7 +92,7 @@ def finals(name: str, groups: Mapping[str, Curves], recorded: Curves, limits: Li
     """
     rows = [("recorded original", recorded, RECORDED)]
     rows += [(group, members, RUN) for group, members in groups.items()]
-    with mpl.rc_context(STYLE):
+    with style.context(STYLE, after_reset=True):
         figure = Figure(figsize=(WIDTH, 1.3 + 0.6 * len(rows)), layout="constrained")
         lower, upper = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
         for row, (_, members, colour) in enumerate(rows):
@@ -126,7 +127,7 @@ def digit(name: str, image: NDArray[Any]) -> str:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="none")
     axes.set_axis_off()
-    with mpl.rc_context(STYLE):
+    with style.context(STYLE, after_reset=True):
         return _svg(figure, name)
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from helpers import Command, Trained
 from made import made_groups, made_mistakes, made_pages, made_run
@@ -107,6 +108,12 @@ def test_one_template_in_two_languages() -> None:
     assert translated.startswith('<!DOCTYPE html>\n<html lang="zh-CN">')
     assert ">每个标记是一次运行" in translated
     assert ">测试准确率\uff08%\uff09</text>" in translated
+
+
+def test_matplotlibrc_changes_nothing() -> None:
+    with mpl.rc_context({"text.usetex": True, "axes.grid": True, "font.size": 3}):
+        drawn = made_pages(made_groups("document"), None)
+    assert drawn == made_pages(made_groups("document"), None)
 
 
 def test_names_are_text() -> None:
