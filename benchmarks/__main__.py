@@ -45,7 +45,7 @@ ENTRIES = (
 class Measured(NamedTuple):
     """What was measured, round by round, and the operations that it took."""
 
-    epochs: dict[Entry, list[contenders.Epoch]]
+    epochs: dict[Entry, list[contenders.Timing]]
     rates: dict[str, list[float]]  # of float32 matrix products, GFLOP/s
     work: floor.Work
 
@@ -146,13 +146,13 @@ def as_dict(measured: Measured) -> dict[str, Any]:
 def from_dict(written: dict[str, Any]) -> Measured:
     """Return what `as_dict` turned into a JSON object."""
     epochs = {
-        Entry(each["contender"], each["gate"]): [contenders.Epoch(**run) for run in each["rounds"]]
+        Entry(each["contender"], each["gate"]): [contenders.Timing(**run) for run in each["rounds"]]
         for each in written["contenders"]
     }
     return Measured(epochs, written["products_gflop_per_second"], floor.Work(**written["gflop"]))
 
 
-def _seconds(epochs: Sequence[contenders.Epoch]) -> list[float]:
+def _seconds(epochs: Sequence[contenders.Timing]) -> list[float]:
     return [epoch.fit_seconds + epoch.evaluate_seconds for epoch in epochs]
 
 

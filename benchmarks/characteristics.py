@@ -59,7 +59,7 @@ class Recorded(NamedTuple):
 
 def recorded() -> Recorded:
     """Return the recorded runs' figures."""
-    curves = reference.recorded_test_curves()
+    curves = reference.recorded_curves("test")
     early = [statistics.early(curve) for curve in curves]
     falls = [statistics.first_fall(curve) for curve in curves]
     ends = [curve[-1] for curve in curves]

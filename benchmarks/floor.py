@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.contenders import CLASSES
 from lstm_mnist import data
-from lstm_mnist.config import Config
+from lstm_mnist.config import CLASSES, Config
 
 # A product large enough to reach the full rate, repeated to find an undisturbed one.
 SIZE, REPETITIONS = 4_096, 3

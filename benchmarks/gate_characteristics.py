@@ -7,8 +7,8 @@ import dataclasses
 import json
 from typing import Any
 
-from benchmarks import record
-from lstm_mnist.studies import calibration, sequential
+from benchmarks import record, simulated_gates
+from lstm_mnist.studies import calibration
 from lstm_mnist.studies.gate import IMPROVED, PASSED, REGRESSION, UNDECIDED, Plan
 from lstm_mnist.system import files
 
@@ -28,7 +28,7 @@ def main() -> None:
     ]
     rows = []
     for count, skewed, change in cases:
-        found = sequential.simulate(
+        found = simulated_gates.simulate(
             committed._replace(size=count),
             plan,
             change,

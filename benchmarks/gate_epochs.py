@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import record
-from lstm_mnist.studies import records, sequential
+from benchmarks import record, simulated_gates
+from lstm_mnist.studies import records
 from lstm_mnist.studies.calibration import Baseline
 from lstm_mnist.studies.gate import Plan
 from lstm_mnist.studies.statistics import summarise
@@ -52,7 +52,7 @@ def table(runs: Sequence[records.Record]) -> str:
         sample = summarise([run.final.test.percent for run in trained])
         seconds = statistics.median(run.seconds for run in trained)
         baseline = Baseline(CALIBRATED, sample.mean, sample.sd)
-        gate = sequential.simulate(baseline, plan, 0.0, gates=GATES)
+        gate = simulated_gates.simulate(baseline, plan, 0.0, gates=GATES)
         lines.append(
             f"| {epochs} | {sample.count} | {sample.mean:.2f} | {sample.sd:.3f} | {seconds:.1f} "
             f"| {gate.mean_runs:.1f} | {seconds * gate.mean_runs:.0f} |"

@@ -61,7 +61,7 @@ def main() -> None:
         for name, runs in groups.items()
         if name in config.VARIANTS
     }
-    recorded = reference.recorded_test_curves()
+    recorded = reference.recorded_curves("test")
     ends = [curve[-1:] for curve in itertools.chain(recorded, *finals.values())]
     svg = plots.finals("finals", finals, recorded, plots.limits_of(ends))
     # Outside a page there is no text colour for the picture to take.

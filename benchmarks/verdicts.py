@@ -1,6 +1,5 @@
 """Tables of the measures: against the recorded runs, against `original`, and the reported pair."""
 
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -45,7 +44,7 @@ def table_of_changes(groups: Groups) -> str:
 
 def table_of_pair(groups: Groups) -> str:
     """Return how often runs end at the reported accuracies."""
-    low, high = ([*_ends(split)] for split in reference.REPORTED)
+    low, high = ([*summary.reported_interval(split)] for split in reference.REPORTED)
     lines = [
         "| runs | train from {:.2f} to {:.2f} and test from {:.2f} to {:.2f} | share (95 %) "
         "| after some epoch | train at {} or above | test at {} or above | both |".format(
@@ -64,7 +63,7 @@ def table_of_pair(groups: Groups) -> str:
             train[-1] >= reference.REPORTED_TRAIN and test[-1] >= reference.REPORTED_TEST
             for train, test in curves
         )
-        passing = sum(any(map(_near, train, test)) for train, test in curves)
+        passing = sum(any(map(summary.near, train, test)) for train, test in curves)
         counts = (passing, group.reached["train"].count, group.reached["test"].count, both)
         lines.append(
             f"| {label} | {group.near.count} of {group.count} | {share(group.near)} | "
@@ -72,19 +71,6 @@ def table_of_pair(groups: Groups) -> str:
             + " |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _near(train: float, test: float) -> bool:
-    """Return whether accuracies after an epoch lie within both intervals."""
-    return all(
-        low <= accuracy <= high
-        for accuracy, (low, high) in zip((train, test), map(_ends, reference.REPORTED), strict=True)
-    )
-
-
-@functools.cache
-def _ends(split: str) -> statistics.Interval:
-    return statistics.wilson(reference.REPORTED[split], config.TOTALS[split])
 
 
 def _variants(groups: Groups) -> Iterator[tuple[str, Sequence[records.Record]]]:

@@ -1,6 +1,6 @@
 """Functions with which a notebook or a test trains, evaluates, verifies and gates.
 
-All of them, and the types that they take and return, can be imported from `lstm_mnist` itself.
+All that this module defines or takes over by name can be imported from `lstm_mnist` itself.
 """
 
 import dataclasses

@@ -17,6 +17,8 @@ SCHEDULES = ("constant", "cosine")
 KERNELS = ("compiled", "keras")
 
 STEPS = 28  # the rows, or the columns, of an image
+FEATURES = 28  # the pixels of a step
+CLASSES = 10
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # images of `read_data_sets`
 # The smallest normal number of float32, in which a run computes, and the largest.
 POSITIVE, LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
@@ -38,7 +40,7 @@ class Setting:
     generation: int = 0
 
     def allows(self, value: float) -> bool:
-        """Return whether a number is in the range, and is no fraction that float32 cannot hold."""
+        """Return whether a number is in range and, if fractional, one that float32 holds."""
         held = isinstance(value, int) or value == 0 or POSITIVE <= abs(value) <= LARGEST
         return held and self.minimum <= value <= self.maximum
 
@@ -144,7 +146,10 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the settings in a JSON object; their `as_dict` differs from an unsound one."""
+        """Return the settings in a JSON object, unchecked.
+
+        Unknown keys are left out: compare `as_dict` with the object to detect what is unsound.
+        """
         return cls(**{name: value for name, value in settings.items() if name in SETTINGS})
 
     def differences(self, other: "Config") -> list[str]:

@@ -11,10 +11,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_mnist.config import STEPS, Config
+from lstm_mnist.config import CLASSES, FEATURES, STEPS, Config
 from lstm_mnist.recurrence import layers
 
-FEATURES, CLASSES = 28, 10
 # The order of the weights of the script's network.
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "dense_kernel", "dense_bias")
 

@@ -268,19 +268,3 @@ def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:
         total=len(labels),
         loss=float(np.mean(np.logaddexp.reduce(logits, axis=1) - label_logits)),
     )
-
-
-class BatchLosses(keras.callbacks.Callback):
-    """Records the loss of every batch, which Keras by itself only averages over the epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: list[float] = []
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Forget the earlier batches: Keras' loss is a mean over all since the last reset."""
-        self.model.reset_metrics()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Record the batch's loss, taken before its update."""
-        self.values.append(float(logs["loss"]))

@@ -22,7 +22,6 @@ LABELS = {
     "pytorch": "PyTorch",
     "jax_scan": "JAX",
 }
-CLASSES = 10
 
 
 class Contender(Protocol):
@@ -38,8 +37,8 @@ class Contender(Protocol):
         """Return the accuracy over all training and over all test images."""
 
 
-class Epoch(NamedTuple):
-    """One epoch's seconds, and the accuracy after it."""
+class Timing(NamedTuple):
+    """An epoch's seconds, and the accuracy after it."""
 
     fit_seconds: float
     evaluate_seconds: float
@@ -75,13 +74,13 @@ def start(name: str, config: Config, dataset: data.Dataset) -> None:
     _contender = module.Contender(config, dataset)
 
 
-def epoch() -> Epoch:
+def epoch() -> Timing:
     """Train this process's contender for one epoch, evaluate it and return the time of both."""
     started = time.perf_counter()
     _contender.train_epoch()
     trained = time.perf_counter()
     _, test_accuracy = _contender.evaluate()
-    return Epoch(trained - started, time.perf_counter() - trained, test_accuracy)
+    return Timing(trained - started, time.perf_counter() - trained, test_accuracy)
 
 
 _contender: Contender

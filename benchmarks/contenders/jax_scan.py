@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import CLASSES, orders, steps
+from benchmarks.contenders import orders, steps
 from lstm_mnist import data
-from lstm_mnist.config import Config
+from lstm_mnist.config import CLASSES, Config
 
 EVALUATION_BATCH_SIZE = 1_000
 BETA_1, BETA_2 = 0.9, 0.999

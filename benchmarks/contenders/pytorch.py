@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.contenders import CLASSES, orders, steps
+from benchmarks.contenders import orders, steps
 from lstm_mnist import data
-from lstm_mnist.config import Config
+from lstm_mnist.config import CLASSES, Config
 
 EVALUATION_BATCH_SIZE = 500
 

@@ -11,7 +11,7 @@ from lstm_mnist.commands import common, paths, recipe, reports, thresholds
 from lstm_mnist.runs import memory, run_folder
 from lstm_mnist.studies import fleet, records
 from lstm_mnist.studies.gate import enforced
-from lstm_mnist.system import files, runtime
+from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
 _RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
@@ -94,17 +94,12 @@ def _trained() -> Iterator[Path]:
             f"there are: {', '.join(config.VARIANTS)}"
         )
     if _SCHEDULER.value == "":
-        raise UsageError("--scheduler= is empty: name an address, or leave the flag away")
+        raise UsageError("--scheduler= is empty: name an address, or omit the flag")
     fleet.check_installed()
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
     settings = [recipe.chosen(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]
-    runs = {
-        folder / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
-        for each in settings
-    }
-    with files.refusing(f"--study_dir={folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
+    runs = fleet.folders(folder, settings)
     with fleet.only_one(folder):
         if missing := fleet.missing(runs, dynamics=recipe.RECORD_DYNAMICS.value):
             if not _SCHEDULER.value:

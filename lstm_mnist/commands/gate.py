@@ -158,7 +158,7 @@ def _check(known: calibration.Calibration, plan: Plan, runs: Sequence[config.Con
         if name in recipe.given() - {"kernel", "seed"}:
             raise UsageError(
                 f"{known.name} was calibrated with {name} {getattr(known.config, name)}, not "
-                f"{getattr(asked, name)}: leave the flag away, or calibrate anew by --calibrate"
+                f"{getattr(asked, name)}: omit the flag, or calibrate anew by --calibrate"
             )
     if known.runs[0].device["kind"] == "CPU":
         known.check(library.arithmetic(library.choose(common.KERNEL.value)))
@@ -251,14 +251,7 @@ def _calibrate(data_dir: str | None) -> None:
     first = FIRST_CALIBRATED if _SEED.value is None else _SEED.value
     configs = _configs(recipe.chosen(_VARIANT.value, first), first, _RUNS.value)
     folder = Path(_STUDY_DIR.value)
-    runs = {
-        folder / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
-        for each in configs
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--study_dir={folder} cannot be made: {error.strerror}") from error
+    runs = fleet.folders(folder, configs)
     with fleet.only_one(folder):
         missing = fleet.missing(runs)
         device, dataset = _started(data_dir)

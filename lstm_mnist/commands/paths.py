@@ -24,7 +24,7 @@ def define(
 
     def check(value: str | None) -> bool:
         if value == "":
-            raise UsageError(f"--{name}= is empty: name a path, or leave the flag away")
+            raise UsageError(f"--{name}= is empty: name a path, or omit the flag")
         if value is not None and value != default and (fault := files.fault(Path(value))):
             raise failure(f"--{name}={value}: {fault}")
         return True

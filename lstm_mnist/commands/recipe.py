@@ -47,6 +47,6 @@ def chosen(variant: str, seed: int) -> config.Config:
             if flag.value is not None:
                 raise UsageError(
                     f"--{flag.name}={flag.value}: a simple RNN has one state and no gates; "
-                    "leave the flag away, or take an LSTM"
+                    "omit the flag, or take an LSTM"
                 )
     return made

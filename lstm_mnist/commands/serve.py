@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     """Bind the address. Raises UsageError."""
     if not host:  # an empty host would let other machines in
-        raise UsageError("--host= names no address: give one, or leave the flag away")
+        raise UsageError("--host= names no address: give one, or omit the flag")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -41,7 +41,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
                 if opened.width * opened.height > max_pixels:
                     raise PictureError(
                         f"has {opened.width} x {opened.height} pixels: make it smaller, "
-                        f"{max_pixels:,} are the most"
+                        f"{max_pixels:,} is the limit"
                     )
                 longest = max(opened.size)
                 opened.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at a reduced size

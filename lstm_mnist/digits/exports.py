@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_mnist import networks
-from lstm_mnist.config import STEPS
+from lstm_mnist.config import FEATURES, STEPS
 from lstm_mnist.system import files
 
 KERAS_FORMATS = {"saved_model": "tf_saved_model", "litert": "litert", "onnx": "onnx"}
@@ -24,7 +23,7 @@ def export(network: keras.Model, path: Path, form: str) -> None:
     that LiteRT's own runtime lacks.
     """
     exported = unrolled(network) if form == "litert" else network
-    exported(np.zeros((1, STEPS, networks.FEATURES)))  # Keras exports only what has been called
+    exported(np.zeros((1, STEPS, FEATURES)))  # Keras exports only what has been called
     with files.replacing(path) as temporary, warnings.catch_warnings():
         # To patch tf2onnx, Keras reads a deprecated NumPy name.
         warnings.simplefilter("ignore", FutureWarning)

@@ -71,14 +71,6 @@ class _Reading(NamedTuple):
     cost: float  # without that of faintness
 
 
-def read(file: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Return a picture file as an image [28, 28] in [0, 1], bright on dark like MNIST's.
-
-    An animation counts as its first picture. Raises PictureError, which does not name the file.
-    """
-    return digits(file, max_pixels)[0].image
-
-
 def digits(
     file: Path | IO[bytes], max_pixels: int = MAX_PIXELS, *, many: bool = False
 ) -> list[Digit]:

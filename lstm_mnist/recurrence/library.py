@@ -44,12 +44,9 @@ def path(build: Build) -> Path:
     return Path(__file__).parent / f"_kernel_{build.name}{suffix}"
 
 
-def best(features: frozenset[str] | None = None) -> Build | None:
-    """Return the best build that was made for this processor, or None.
-
-    `features` stands in for those of the processor.
-    """
-    features = processor_features() if features is None else features
+def best() -> Build | None:
+    """Return the best build that was made for this processor, or None."""
+    features = processor_features()
     builds = BUILDS.get(platform.machine(), _OTHER)
     usable = (build for build in builds if build.features <= features and path(build).exists())
     return next(usable, None)

@@ -227,7 +227,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
         run = Run(config, tuple(map(_epoch, position["epochs"])))
         state = State(run, position["step"], position["step_seconds"], **groups)
         if not _possible(state):
-            raise ValueError("it holds no place of such a run")
+            raise ValueError("its state is none of this run")
         told = (described[name] for name in ("dynamics", "seconds", "arithmetic", "device"))
         return Checkpoint(path, state, *told)
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
@@ -235,7 +235,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
 
 
 def _possible(state: State) -> bool:
-    """Return whether a run comes by a state's place, and has a best network there."""
+    """Return whether a run with these settings can be in this state."""
     config, epochs = state.run.config, state.run.epochs
     return (
         [epoch.number for epoch in epochs] == [*range(1, len(epochs) + 1)]

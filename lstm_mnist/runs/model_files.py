@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist import networks
-from lstm_mnist.config import STEPS, Config
+from lstm_mnist.config import CLASSES, FEATURES, STEPS, Config
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError
 
@@ -63,7 +63,7 @@ def load(path: Path) -> keras.Model:
         shapes = model.input_shape, model.output_shape
     except Exception as error:  # Keras raises what zipfile, h5py and each class's parser raise
         raise _not_ours(path, str(error)) from error
-    if shapes != ((None, STEPS, networks.FEATURES), (None, networks.CLASSES)):
+    if shapes != ((None, STEPS, FEATURES), (None, CLASSES)):
         raise _not_ours(path, f"it maps {shapes[0]} to {shapes[1]}")
     # A comparison with NaN is false.
     if not all((np.abs(weights) < MAX_WEIGHT).all() for weights in model.get_weights()):

@@ -100,7 +100,7 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError("its runs are of several recipes")
     (group,) = groups
     if len(group) < MIN_RUNS:
-        raise ValueError(f"it has {len(group)} runs, and {MIN_RUNS} are the least")
+        raise ValueError(f"it has {len(group)} runs: at least {MIN_RUNS} are needed")
     if len({(run.device["kind"], *run.versions.items()) for run in group}) > 1:
         raise ValueError("its runs were made on devices or by versions that differ")
     if any(run.git != group[0].git for run in group):

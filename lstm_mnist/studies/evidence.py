@@ -83,9 +83,6 @@ _KERNELS = {
 }
 
 
-_parsed = files.parse_json
-
-
 def percent(split: str, correct: int) -> float:
     """Return the accuracy on a split in percent."""
     return 100 * correct / TOTALS[split]
@@ -93,7 +90,7 @@ def percent(split: str, correct: int) -> float:
 
 def result(content: bytes) -> dict[str, Any]:
     """Parse a run's result file."""
-    parsed: dict[str, Any] = _with_arithmetic(_parsed(content))
+    parsed: dict[str, Any] = _with_arithmetic(files.parse_json(content))
     _conform(parsed, _RESULT, "it")
     if min(parsed["seconds"].values()) < 0:
         raise ValueError("seconds are negative")
@@ -102,19 +99,19 @@ def result(content: bytes) -> dict[str, Any]:
 
 def diverged(content: bytes) -> dict[str, Any]:
     """Parse the file that a run leaves in place of a result if it has diverged."""
-    parsed: dict[str, Any] = _parsed(content)
+    parsed: dict[str, Any] = files.parse_json(content)
     _conform(parsed, _DIVERGED, "it")
     return _with_settings(parsed)
 
 
 def study(content: bytes) -> dict[str, Any]:
     """Parse a study file."""
-    return _study(_parsed(content))
+    return _study(files.parse_json(content))
 
 
 def calibration(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parse a gate's calibration: its golden values, and the study that makes up the rest."""
-    parsed: Any = _parsed(content)
+    parsed: Any = files.parse_json(content)
     golden: Any = parsed.pop("golden", None) if isinstance(parsed, dict) else None
     _conform({"golden": golden}, {"golden": _GOLDEN}, "it")
     return golden, _study(parsed)
@@ -134,7 +131,7 @@ def _study(parsed: Any) -> dict[str, Any]:
 
 def settings(content: bytes) -> dict[str, Any]:
     """Parse a run's settings file."""
-    return _settings(_parsed(content))
+    return _settings(files.parse_json(content))
 
 
 def history(content: bytes) -> list[dict[str, Any]]:

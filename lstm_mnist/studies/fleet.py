@@ -35,6 +35,14 @@ def check_installed() -> None:
             )
 
 
+def folders(study: Path, configs: Iterable[Config]) -> dict[Path, Config]:
+    """Return runs with the folders that they have in a study's."""
+    return {
+        study / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
+        for each in configs
+    }
+
+
 def missing(runs: Mapping[Path, Config], *, dynamics: bool = False) -> dict[Path, Config]:
     """Return the runs that are not finished yet.
 
@@ -161,7 +169,12 @@ def in_order(finished: Iterator[Path], folders: Iterable[Path]) -> Iterator[Path
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Lock a folder of runs against other processes. Raises OutputError if one holds the lock."""
+    """Make a folder of runs, and lock it against other processes.
+
+    Raises OutputError if it cannot be made, or another process holds the lock.
+    """
+    with files.refusing(f"--study_dir={folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder / ".lock", f"--study_dir={folder}"):
         files.sweep(folder, folders=True)  # what killed workers left
         try:

@@ -87,7 +87,7 @@ class Gate:
         return found
 
 
-# What a plan's numbers, which are above 0, are below.
+# Exclusive upper bounds of a plan's numbers; the lower bound is 0.
 BELOW = {"false_alarm": 1, "power": 1, "drop": 100}
 
 

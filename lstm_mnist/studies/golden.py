@@ -17,6 +17,22 @@ from lstm_mnist.system.errors import DivergedError
 STEPS, EPOCHS = 6, 2  # steps of an epoch
 
 
+class BatchLosses(keras.callbacks.Callback):
+    """Records the loss of every batch, which Keras by itself only averages over the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Forget the earlier batches: Keras' loss is a mean over all since the last reset."""
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Record the batch's loss, taken before its update."""
+        self.values.append(float(logs["loss"]))
+
+
 def compute(
     config: Config,
     dataset: data.Dataset,
@@ -27,7 +43,7 @@ def compute(
     The images are taken at regular distances from each split.
     """
     few = data.Dataset(*(_part(split, STEPS * config.batch_size) for split in dataset))
-    losses = training.BatchLosses()
+    losses = BatchLosses()
     observer = Observer()
     observer.callbacks = [losses]
     run, model = training.run(

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_mnist.studies.protocol import FALL
+
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
 
@@ -23,13 +25,6 @@ REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
 # eleven earlier ones, which stand in until those are there.
 _TRACES = Path(__file__).parents[1] / "traces"
 PLANNED, EARLIER = _TRACES / "recorded_runs.json", _TRACES / "original_runs.json"
-# A run has collapsed if it ends this many percentage points below its highest test accuracy.
-COLLAPSE_DROP = 2.0
-
-
-def recorded_test_curves() -> list[list[float]]:
-    """Return the recorded runs' test accuracies after each epoch, in percent."""
-    return recorded_curves("test")
 
 
 def recorded_curves(split: str) -> list[list[float]]:
@@ -40,8 +35,8 @@ def recorded_curves(split: str) -> list[list[float]]:
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:
-    """Return whether test accuracies in percent end COLLAPSE_DROP or more below their highest."""
-    return test_curve[-1] <= max(test_curve) - COLLAPSE_DROP
+    """Return whether test accuracies in percent end `FALL` points or more below their highest."""
+    return test_curve[-1] <= max(test_curve) - FALL
 
 
 def summary(run: "Run") -> str:

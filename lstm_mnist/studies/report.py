@@ -42,7 +42,7 @@ def pages(
 
     `mistakes` are those of the best run's model on the test images, None without that model.
     """
-    recorded = reference.recorded_test_curves()
+    recorded = reference.recorded_curves("test")
     curves = {name: [run.test_curve for run in group] for name, group in groups.items()}
     runs = [*itertools.chain(*groups.values())]
     summaries = {name: summary.summarise(name, group) for name, group in groups.items()}

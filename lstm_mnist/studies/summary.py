@@ -1,6 +1,7 @@
 """What is said about a group of runs, computed once; terminal, report and README render it."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,8 +78,10 @@ def _figures(
 ) -> dict[str, Any]:
     """Return the figures that every group has, by the fields of a summary."""
     first, last = protocol.EARLY
+    both = {"train": train, "test": test}
+    finals = {split: [curve[-1] for curve in curves] for split, curves in both.items()}
     accuracies = {
-        "final": [curve[-1] for curve in test],
+        "final": finals["test"],
         "best on held out": best,
         "highest on test": [*map(max, test)],
         f"mean of epochs {first} to {last}": [
@@ -91,11 +94,8 @@ def _figures(
         },
         "collapses": statistics.rate(sum(map(reference.collapsed, test)), len(test)),
         "falls": statistics.fallen(test),
-        "reached": {
-            split: _reached(split, [curve[-1] for curve in curves])
-            for split, curves in (("train", train), ("test", test))
-        },
-        "near": statistics.rate(sum(map(_near, train, test)), len(test)),
+        "reached": {split: _reached(split, values) for split, values in finals.items()},
+        "near": statistics.rate(sum(map(near, finals["train"], finals["test"])), len(test)),
     }
 
 
@@ -103,19 +103,25 @@ def _reached(split: str, finals: Sequence[float]) -> Reached:
     reported = reference.REPORTED[split]
     return Reached(
         reported=reported,
-        interval=statistics.wilson(reported, TOTALS[split]),
+        interval=reported_interval(split),
         count=sum(final >= reported for final in finals),
         finals=statistics.summarise(finals),
     )
 
 
-def _near(train: statistics.Curve, test: statistics.Curve) -> bool:
-    """Return whether a run ends within the reported pair's own intervals."""
-    for split, curve in (("train", train), ("test", test)):
-        low, high = statistics.wilson(reference.REPORTED[split], TOTALS[split])
-        if not low <= curve[-1] <= high:
+def near(train: float, test: float) -> bool:
+    """Return whether accuracies in percent lie within the reported pair's own intervals."""
+    for split, accuracy in (("train", train), ("test", test)):
+        low, high = reported_interval(split)
+        if not low <= accuracy <= high:
             return False
     return True
+
+
+@functools.cache
+def reported_interval(split: str) -> statistics.Interval:
+    """Return the 95 % interval of a reported accuracy, in percent, by the split's images."""
+    return statistics.wilson(reference.REPORTED[split], TOTALS[split])
 
 
 def judge(runs: Sequence[Record]) -> Verdict:

@@ -80,7 +80,7 @@ def of_memory(error: Exception) -> MachineError | OutputError | None:
         return OutputError("a file cannot be written: No space left on device")
     if _is_exhausted(error) or isinstance(error, MemoryError):
         return MachineError(
-            "the memory does not suffice: take fewer --units, a smaller --batch_size, or another "
+            "there is not enough memory: take fewer --units, a smaller --batch_size, or another "
             "machine"
         )
     return None

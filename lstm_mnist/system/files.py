@@ -105,7 +105,7 @@ def reading(path: Path) -> IO[bytes]:
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             reason = "it is not a regular file"  # Python itself refuses folders
         elif found.st_size > MAX_INPUT:
-            reason = f"it has {found.st_size:,} bytes, and {MAX_INPUT:,} are the most"
+            reason = f"it has {found.st_size:,} bytes, and {MAX_INPUT:,} is the limit"
         if reason:
             os.close(descriptor)
             raise OSError(errno.EINVAL, reason, name)
@@ -125,7 +125,7 @@ def parse_json(content: bytes) -> Any:
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(mapping := dict(pairs)) != len(pairs):
-            raise ValueError("a key is there twice")
+            raise ValueError("duplicate key")
         return mapping
 
     def finite(text: str) -> float:

@@ -143,7 +143,7 @@ def test_file_that_no_memory_holds(tmp_path: Path, arguments: Sequence[str], cod
         file.truncate(2 * 10**12)  # it takes no room on the disk
     finished = without_tensorflow(tmp_path, *(word.format("huge") for word in arguments))
     refused(finished, code, "huge")
-    assert "it has 2,000,000,000,000 bytes, and 1,000,000,000 are the most" in finished.stderr
+    assert "it has 2,000,000,000,000 bytes, and 1,000,000,000 is the limit" in finished.stderr
 
 
 def test_lock_where_no_file_can_be_made() -> None:

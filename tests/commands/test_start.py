@@ -81,7 +81,7 @@ def test_tensorflow_that_cannot_be_imported(tmp_path: Path) -> None:
 def test_memory_that_does_not_suffice(tmp_path: Path, command: list[str]) -> None:
     finished = without_tensorflow(tmp_path, *command, "--units=1000000")
     told = one_line(finished, 8)
-    assert told.startswith("the memory does not suffice: --units=1000000, --batch_size=100 and")
+    assert told.startswith("there is not enough memory: --units=1000000, --batch_size=100 and")
     assert not (tmp_path / "out").exists()
 
 
@@ -90,7 +90,7 @@ BROKEN = "from lstm_mnist.commands import check\ncheck.main = lambda arguments: 
 
 def test_memory_that_ends(tmp_path: Path) -> None:
     told = one_line(program(tmp_path, "check", "run", before=BROKEN.format("bytes(2**62)")), 8)
-    assert told.startswith("the memory does not suffice: take fewer --units")
+    assert told.startswith("there is not enough memory: take fewer --units")
 
 
 def test_last_resort(tmp_path: Path) -> None:

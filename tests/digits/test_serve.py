@@ -84,7 +84,7 @@ def test_answers(application: flask.Flask) -> None:
     found = {name: np.array(values) for name, values in found.items()}
     assert found["probabilities"][-1].argmax() == 7
     assert found["memory"].shape == (28, 100)
-    expected = preprocessing.read(io.BytesIO(drawing()))
+    expected = preprocessing.digits(io.BytesIO(drawing()))[0].image
     np.testing.assert_allclose(found["steps"], expected, atol=1e-4)
     for body, status, error in (
         (b"", 400, "The picture is not a PNG, JPEG, GIF"),

@@ -10,6 +10,7 @@ from helpers import epoch_order
 
 from lstm_mnist import config, data, networks, tensorflow1, training
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
+from lstm_mnist.studies import golden
 from lstm_mnist.system.errors import DivergedError
 
 SMALL = config.Config(units=16, epochs=3, batch_size=20)
@@ -171,7 +172,7 @@ def test_kernels_agree_over_fifty_steps(dataset: data.Dataset) -> None:
     for kernel in config.KERNELS:
         settings = config.Config(kernel=kernel)
         model = training.compiled(networks.build(settings), settings)
-        record = training.BatchLosses()
+        record = golden.BatchLosses()
         batches = training.batches(settings, dataset)
         model.fit(batches, steps_per_epoch=50, callbacks=[record], shuffle=False, verbose=0)
         losses[kernel] = record.values

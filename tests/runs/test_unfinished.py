@@ -169,7 +169,7 @@ def test_checkpoint_of_no_run_is_an_error(
         path.unlink()
     finished = without_tensorflow(copied.parent, "--resume=run")
     assert finished.returncode == 4
-    assert "it holds no place of such a run" in finished.stderr
+    assert "its state is none of this run" in finished.stderr
     assert finished.stderr.count("\n") == 1
 
 

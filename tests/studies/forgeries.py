@@ -162,7 +162,7 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
     "a named pipe": (piped(RESULT), "it is not a regular file"),
     "a key twice": (
         replaced(RESULT, '"correct": ', '"correct": 9900, "correct": '),
-        "a key is there twice",
+        "duplicate key",
     ),
     "a key missing": (without(RESULT, "final", "test", "total"), "'test' lacks total"),
     "a key more": (put(RESULT, 1, "final", "tests"), "'final' has 'tests', which is not known"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from benchmarks import gate_characteristics
+from benchmarks import gate_characteristics, simulated_gates
 from lstm_mnist.studies import calibration, sequential
 from lstm_mnist.studies.calibration import Baseline
 from lstm_mnist.studies.gate import (
@@ -84,7 +84,7 @@ def test_collapse_never_passes(plan: Plan, accuracy: float) -> None:
 @pytest.mark.parametrize("change", [-2.0, -20.0, -85.0])
 @pytest.mark.parametrize("plan", [Plan(drop=0.3), Plan(drop=0.7), Plan(drop=1), Plan(power=0.5)])
 def test_no_gate_of_a_collapsed_program_passes(plan: Plan, change: float) -> None:
-    found = sequential.simulate(BASELINE, plan, change, gates=2000)
+    found = simulated_gates.simulate(BASELINE, plan, change, gates=2000)
     assert found.rates[REGRESSION] == 1
 
 
@@ -121,10 +121,10 @@ def test_drop_that_cannot_be_told() -> None:
 def test_errors_are_no_more_than_asked_for(count: int) -> None:
     baseline = BASELINE._replace(size=count)
     plan = Plan(false_alarm=0.01, power=0.9)
-    unchanged = sequential.simulate(baseline, plan, 0.0, gates=40_000)
+    unchanged = simulated_gates.simulate(baseline, plan, 0.0, gates=40_000)
     assert sum(unchanged.rates.values()) == pytest.approx(1)
     assert unchanged.rates[REGRESSION] + unchanged.rates[UNDECIDED] <= plan.false_alarm
-    dropped = sequential.simulate(baseline, plan, -plan.drop, gates=20_000)
+    dropped = simulated_gates.simulate(baseline, plan, -plan.drop, gates=20_000)
     assert dropped.rates[REGRESSION] + dropped.rates[UNDECIDED] >= plan.power
 
 
@@ -138,13 +138,13 @@ def test_hardly_any_unchanged_program_ends_undecided(max_runs: int) -> None:
             sequential.check(BASELINE, plan)
             break
         drop += 0.005
-    rates = sequential.simulate(BASELINE, plan, 0.0, gates=20_000).rates
+    rates = simulated_gates.simulate(BASELINE, plan, 0.0, gates=20_000).rates
     assert rates[REGRESSION] + rates[UNDECIDED] <= 1.5 * plan.false_alarm
 
 
 def test_simulated_gates_end_as_single_ones() -> None:
     random = np.random.default_rng(0)
-    states, runs = sequential._gates(random, BASELINE, PLAN, -0.1, 20, False)
+    states, runs = simulated_gates._gates(random, BASELINE, PLAN, -0.1, 20, False)
     random = np.random.default_rng(0)
     calibrated = random.normal(scale=0.1, size=(20, 40))
     accuracies = random.normal(scale=0.1, size=(20, PLAN.max_runs)) - 0.1
@@ -162,7 +162,7 @@ def test_committed_characteristics_are_those_of_the_committed_calibration() -> N
     baseline = calibration.read(calibration.COMMITTED).baseline
     assert (told["plan"], told["sd"]) == (vars(Plan()), baseline.sd)
     row = told["rows"][0]
-    again = sequential.simulate(baseline, Plan(), row["change"], gates=told["gates"])
+    again = simulated_gates.simulate(baseline, Plan(), row["change"], gates=told["gates"])
     assert {**row, **again._asdict()} == row
     for row in told["rows"]:
         if row["skewed"] or row["calibrated"] != baseline.size:

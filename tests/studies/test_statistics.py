@@ -9,7 +9,7 @@ from scipy import stats
 from lstm_mnist import config
 from lstm_mnist.studies import protocol, reference, statistics
 
-RECORDED = reference.recorded_test_curves()
+RECORDED = reference.recorded_curves("test")
 Curves = list[list[float]]
 
 
