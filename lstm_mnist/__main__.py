@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +28,10 @@ BROKEN_PIPE = 141  # 128 + the signal's number, as shells report it
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     streams.prepare()
-    # Early: the first process of a container ignores signals that have no handler.
-    signals.install()
     message = ""
     try:
+        # Early: the first process of a container ignores signals that have no handler.
+        signals.install()
         streams.check()
         with signals.raising():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -68,9 +69,9 @@ def _run(arguments: list[str]) -> int:
         name = arguments.pop(0)
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name}; the commands are: {', '.join(COMMANDS)}")
-    if any(argument.lstrip("-").startswith("flagfile") for argument in arguments):
-        # absl would open whatever the file is: a named pipe, and then wait for ever.
-        raise UsageError("flags are not read from a --flagfile: give them as arguments")
+    if refused := re.search(r"^--?(flagfile|undefok)(=|$)", "\n".join(arguments), re.MULTILINE):
+        # Of absl itself: it would wait for ever for a named pipe, and pass over misspelt flags.
+        raise UsageError(f"there is no flag --{refused[1]}: give the other flags as they are")
     _check_working_folder()
     command = importlib.import_module(f"lstm_mnist.commands.{name}")
     try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstm_mnist import config
 from lstm_mnist.config import Config as Config
 from lstm_mnist.config import variant as variant
 from lstm_mnist.recurrence import library
@@ -18,6 +19,7 @@ from lstm_mnist.studies.gate import Gate as Gate
 from lstm_mnist.studies.gate import Plan as Plan
 from lstm_mnist.studies.outcome import Outcome as Outcome
 from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 from lstm_mnist.system.errors import UserError as UserError
 
 if TYPE_CHECKING:
@@ -53,21 +55,21 @@ def load(data_dir: str | None = None) -> "Dataset":
     return data.load(data_dir)
 
 
-def build(config: Config) -> "keras.Model":
+def build(settings: Config) -> "keras.Model":
     """Return a new network: images [B, 28, 28] in, logits [B, 10] out, both float32."""
     from lstm_mnist import networks
 
-    return networks.build(config)
+    return networks.build(settings)
 
 
-def train(config: Config, dataset: "Dataset") -> tuple[Run, "keras.Model"]:
+def train(settings: Config, dataset: "Dataset") -> tuple[Run, "keras.Model"]:
     """Train a new network; return every epoch's results, and the network after the last one.
 
     Raises UserError where a loss or a weight is not finite.
     """
     from lstm_mnist import training
 
-    return training.run(config, dataset)
+    return training.run(settings, dataset)
 
 
 def evaluate(model: "keras.Model", split: "Split") -> Score:
@@ -80,18 +82,32 @@ def evaluate(model: "keras.Model", split: "Split") -> Score:
 def predict(model: "keras.Model", images: "NDArray[Any]") -> "NDArray[np.float32]":
     """Return a network's logits [N, 10] for images [N, 28, 28].
 
-    Images are float32 from 0 to 1, or uint8 from 0 to 255.
+    Images are floating-point numbers from 0 to 1, or uint8 from 0 to 255. Raises UsageError for
+    others.
     """
+    import numpy as np
+
     from lstm_mnist import training
+
+    shape = (config.STEPS, config.FEATURES)
+    if images.ndim != 3 or images.shape[1:] != shape or not len(images):
+        raise UsageError(f"images have the shape {images.shape}, not (N, {shape[0]}, {shape[1]})")
+    if images.dtype != np.uint8:
+        if not np.issubdtype(images.dtype, np.floating):
+            raise UsageError(
+                f"images are of {images.dtype}: make them uint8, or floats from 0 to 1"
+            )
+        if not (images.min() >= 0 and images.max() <= 1):  # negated, so that a NaN fails
+            raise UsageError("images are not from 0 to 1")
 
     return training.predict(model, images)
 
 
-def load_model(path: Path) -> "keras.Model":
+def load_model(path: Path | str) -> "keras.Model":
     """Return the network of a run's `final.keras` or `best.keras`. Raises UserError."""
     from lstm_mnist.runs import model_files
 
-    return model_files.load(path)
+    return model_files.load(Path(path))
 
 
 def gate_change(
@@ -133,11 +149,11 @@ def verify(
     )
 
 
-def read(*paths: Path) -> "list[Record]":
+def read(*paths: Path | str) -> "list[Record]":
     """Return finished runs from their folders, from folders of them, or from study files.
 
     Raises UserError, also for runs that are incomplete, not finite or inconsistent.
     """
     from lstm_mnist.studies import records
 
-    return records.read(paths)
+    return records.read(map(Path, paths))

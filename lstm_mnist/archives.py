@@ -65,7 +65,13 @@ def _builder(data_dir: str | None) -> Any:
     """Return TFDS's builder of MNIST. Raises OSError, and DataError where its files are damaged."""
     import tensorflow_datasets as tfds
 
-    place = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / BUILDER.replace(":", "/")
+    named = data_dir or tfds.core.constants.DATA_DIR
+    if "://" in str(named):
+        raise OutputError("it is no folder of this machine")
+    try:
+        place = Path(named).expanduser() / BUILDER.replace(":", "/")
+    except RuntimeError as error:
+        raise OutputError("it is in the home of nobody known here") from error
     for path in place.glob("*"):
         try:
             files.reading(path).close()  # TFDS would wait for ever for a named pipe

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
+from lstm_mnist.system.errors import UsageError
+
 READOUTS = ("cell", "hidden")
 RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 SCANS = ("rows", "columns")
@@ -39,6 +41,14 @@ class Setting:
     # The generation of settings it came with: older files lack it, and their runs had the default.
     generation: int = 0
 
+    def fault(self, value: Any) -> str | None:
+        """Return what is wrong with a value of the setting's type, or None."""
+        if self.choices:
+            return None if value in self.choices else f"is none of {', '.join(self.choices)}"
+        if self.allows(value):
+            return None
+        return f"is not from {self.minimum} to {self.maximum}"
+
     def allows(self, value: float) -> bool:
         """Return whether a number is in range and, if fractional, one that float32 holds."""
         held = isinstance(value, int) or value == 0 or POSITIVE <= abs(value) <= LARGEST
@@ -51,7 +61,10 @@ def _setting(default: Any, source: str, text: str, **known: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run's settings; the defaults are the `document` variant of the original script."""
+    """One run's settings; the defaults are the `document` variant of the original script.
+
+    Raises UsageError for a value of another type, or one that is not allowed.
+    """
 
     # The script's `final_state[1]` is c under TensorFlow 1.15, whose Keras LSTMCell keeps [h, c];
     # the script's comment says h.
@@ -124,6 +137,17 @@ class Config:
         maximum=2**32 - 1,  # the largest seed of NumPy's generator
     )
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind = type(field.default)
+            if type(value) is not kind:
+                raise UsageError(f"{field.name} is {value!r:.40}, not {kind.__name__}")
+            # Runs of earlier kernels are read, too; `library.choose` refuses other kernels.
+            fault = field.metadata["setting"].fault(value)
+            if fault and field.name != "kernel":
+                raise UsageError(f"{field.name} {fault}")
+
     @property
     def variant(self) -> str:
         """Return the name of the variant with these settings, or "custom"."""
@@ -146,9 +170,9 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the settings in a JSON object, unchecked.
+        """Return the settings in a JSON object, in which others are passed over.
 
-        Unknown keys are left out: compare `as_dict` with the object to detect what is unsound.
+        Raises UsageError.
         """
         return cls(**{name: value for name, value in settings.items() if name in SETTINGS})
 
@@ -198,5 +222,10 @@ OF_VARIANTS, OF_NETWORKS = (
 
 
 def variant(name: str, **settings: Any) -> Config:
-    """Return the Config of a named variant, with `settings` in place of its own."""
+    """Return the Config of a named variant, with `settings` in place of its own.
+
+    Raises UsageError.
+    """
+    if name not in VARIANTS:
+        raise UsageError(f"there is no variant {name}; there are: {', '.join(VARIANTS)}")
     return Config(**{**VARIANTS[name], **settings})

@@ -10,11 +10,11 @@ from lstm_mnist import config
 from lstm_mnist.commands import common, paths, recipe, reports, thresholds
 from lstm_mnist.runs import memory, run_folder
 from lstm_mnist.studies import fleet, records
-from lstm_mnist.studies.gate import enforced
+from lstm_mnist.studies.gate import MAX_RUNS, enforced
 from lstm_mnist.system import runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
-_RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", lower_bound=1)
+_RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", 1, MAX_RUNS)
 _VARIANTS = flags.DEFINE_list(
     "variants", config.DEFAULT_VARIANT, f"Variants of --runs: {', '.join(config.VARIANTS)}."
 )
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     for report in paths.of(_REPORT.value):
         named = paths.of(*(_FROM.value or ()), *arguments, _SAVE.value)
         paths.check_outputs(reports.places(report), kept=named)
+    if _FROM.value is not None:
+        _refuse_flags_of_training()
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())
@@ -83,6 +85,16 @@ def main(arguments: Sequence[str]) -> int:
         for name, group in groups.items() if gate.asks else ():
             print(f"\n{name}: {alarms.told(gate, group[0], runs=len(group))}", flush=True)
     return 0
+
+
+def _refuse_flags_of_training() -> None:
+    """Raise UsageError for flags without an effect on finished runs, and for a second --from."""
+    if flags.FLAGS["from"].present > 1:
+        raise UsageError("--from is given twice: give all folders and files after the first one")
+    own = {flag.name for flag in (_VARIANTS, _STUDY_DIR, _WORKERS, _SCHEDULER)}
+    for name in sorted(own | {*config.SETTINGS, "network", recipe.RECORD_DYNAMICS.name}):
+        if name in flags.FLAGS and flags.FLAGS[name].present:
+            raise UsageError(f"--{name} is for training: it goes with --runs, not with --from")
 
 
 def _trained() -> Iterator[Path]:

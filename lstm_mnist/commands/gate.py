@@ -16,7 +16,7 @@ from lstm_mnist import config
 from lstm_mnist.commands import common, paths, recipe
 from lstm_mnist.recurrence import library
 from lstm_mnist.studies import calibration, fleet, outcome, records
-from lstm_mnist.studies.gate import BELOW, Plan, enforced
+from lstm_mnist.studies.gate import BELOW, MAX_RUNS, Plan, enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import DataError, OutputError, UsageError
 
@@ -45,7 +45,7 @@ _POWER = flags.DEFINE_float(
 )
 _DROP = flags.DEFINE_float("drop", Plan.drop, "Drop of the test accuracy to be found, in points.")
 _MAX_RUNS = flags.DEFINE_integer(
-    "max_runs", Plan.max_runs, "Undecided after as many runs is exit code 6.", lower_bound=2
+    "max_runs", Plan.max_runs, "Undecided after as many runs is exit code 6.", 2, MAX_RUNS
 )
 _SEED = flags.DEFINE_integer(
     "seed",
@@ -66,7 +66,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print one JSON object, at the end, in 
 _CALIBRATE = flags.DEFINE_bool(
     "calibrate", False, "Train --runs runs of the program as it is, and keep them in --save."
 )
-_RUNS = flags.DEFINE_integer("runs", None, "Runs of --calibrate.", lower_bound=calibration.MIN_RUNS)
+_RUNS = flags.DEFINE_integer("runs", None, "Runs of --calibrate.", calibration.MIN_RUNS, MAX_RUNS)
 _SAVE = paths.define("save", None, "File of --calibrate, which --against reads.", OutputError)
 _STUDY_DIR = paths.define(
     "study_dir",
@@ -106,8 +106,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if _RUNS.value or _SAVE.value:
         raise UsageError("--runs and --save belong to --calibrate: give it, or leave them away")
-    if _JUNIT.value:  # an earlier verdict must not outlive a gate that ends without one
-        Path(_JUNIT.value).unlink(missing_ok=True)
+    if _JUNIT.value:
+        _remove_verdict(Path(_JUNIT.value))
     known = calibration.read(Path(_AGAINST.value or calibration.COMMITTED))
     plan = Plan(
         false_alarm=_FALSE_ALARM.value,
@@ -130,6 +130,18 @@ def main(arguments: Sequence[str]) -> int:
             _tell(f"{found.sentence}. {found.seconds:.0f} s.")
             _tell(*(_notes(found)))
     return 0
+
+
+def _remove_verdict(path: Path) -> None:
+    """Remove an earlier verdict, which must not outlive a gate that ends without one.
+
+    Raises OutputError for a file that is none.
+    """
+    if not path.exists():
+        return
+    if outcome.SUITE.encode() not in files.read(path):
+        raise OutputError(f"--{_JUNIT.name}={path} is no verdict of a gate: name another file")
+    path.resolve().unlink()
 
 
 def _progress(line: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,11 +72,15 @@ def _read(paths: Sequence[str]) -> list[_Digit]:
         try:
             found = preprocessing.digits(Path(path), many=_MANY.value)
         except PictureError as error:
-            print(f"lstm_mnist: {path} {error}", file=sys.stderr)
+            print(f"lstm_mnist: {_in_line(path)} {error}", file=sys.stderr)
             continue
         for each in found:
             digits.append(_Digit(number, path, each.image, each.box.tolist(), each.doubt))
     return digits
+
+
+def _in_line(path: str) -> str:
+    return path.replace("\n", "\\n")
 
 
 def _write(folder: Path, digits: Sequence[_Digit], total: int) -> None:
@@ -84,7 +89,9 @@ def _write(folder: Path, digits: Sequence[_Digit], total: int) -> None:
 
     files.create_folder(folder, flag=_SHOW.name)
     for (number, path), found in itertools.groupby(digits, lambda each: (each.number, each.path)):
-        file = folder / f"{number:0{len(str(total))}}-{Path(path).stem}.png"
+        start, stem = f"{number:0{len(str(total))}}-", os.fsencode(Path(path).stem)
+        left = files.MAX_NAME - len(f"{start}.png")
+        file = folder / f"{start}{os.fsdecode(stem[:left])}.png"
         if _MANY.value:
             preprocessing.write_boxes(file, Path(path), [digit.box for digit in found])
         else:
@@ -119,4 +126,5 @@ def _heading() -> str:
 def _row(digit: _Digit, probabilities: "Probabilities") -> str:
     percent = "".join(f"{100 * probability:8.2f}" for probability in probabilities)
     box = f"{' '.join(map(str, digit.box)):21}" if _MANY.value else ""
-    return f"{probabilities.argmax():5} {percent}  {digit.doubt or '-':15}  {box}{digit.path}"
+    path = _in_line(digit.path)
+    return f"{probabilities.argmax():5} {percent}  {digit.doubt or '-':15}  {box}{path}"

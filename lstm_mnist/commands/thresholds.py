@@ -31,13 +31,8 @@ _EPOCH = flags.DEFINE_enum(
 
 
 def _check_percent(threshold: float | None) -> bool:
-    if threshold is None:
-        return True
-    if not 0 <= threshold <= 100:
-        raise flags.ValidationError("must be a percentage, from 0 to 100")
-    if 0 < threshold <= 1:
-        meant = gate.shortest(round(100 * threshold, 10))
-        raise flags.ValidationError(f"is a percentage: write {meant} for {meant} %")
+    if fault := gate.no_percentage(threshold):
+        raise flags.ValidationError(fault)
     return True
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lstm_mnist.config import FEATURES, STEPS
 from lstm_mnist.system import files
+from lstm_mnist.system.errors import OutputError
 
 KERAS_FORMATS = {"saved_model": "tf_saved_model", "litert": "litert", "onnx": "onnx"}
 
@@ -30,6 +31,8 @@ def export(network: keras.Model, path: Path, form: str) -> None:
         exported.export(temporary, format=KERAS_FORMATS[form], verbose=False)
         if form == "onnx":
             _name_output(temporary)
+        if path.exists():  # by now
+            raise OutputError(f"{path} exists: name another")
 
 
 def unrolled(network: keras.Model) -> keras.Model:

@@ -76,7 +76,8 @@ def digits(
 ) -> list[Digit]:
     """Return the digits of a picture file: all its strokes as one, or `many` side by side.
 
-    See `read`.
+    Their images are bright on dark, like MNIST's. An animation counts as its first picture. Raises
+    PictureError, which does not name the file.
     """
     colours, scale = decoding.decode(file, max_pixels)
     readings = list(_readings(colours, many))

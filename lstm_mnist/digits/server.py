@@ -8,6 +8,7 @@ from typing import Any
 
 import waitress
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
 MAX_CONNECTIONS = 500
@@ -57,10 +58,21 @@ class _Refusal(ErrorTask):
         self.write(body)
 
 
+class _Parser(HTTPRequestParser):
+    """A parser to which whatever is malformed is a bad request."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("The header is malformed") from error
+
+
 class _Channel(HTTPChannel):
     """A connection on which a trickle of bytes does not count as activity."""
 
     error_task_class = _Refusal
+    parser_class = _Parser
     last_activity: float
 
     def handle_read(self) -> None:

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
+from lstm_mnist.config import SETTINGS
 from lstm_mnist.system.errors import UsageError
 
 # Changes whenever the bits of a run's results do: another order of sums, approximation, optimizer
@@ -55,8 +56,10 @@ def best() -> Build | None:
 def choose(kernel: str) -> str:
     """Return which kernel computes on the CPU, "compiled" or "keras", given a --kernel.
 
-    Raises UsageError for "compiled" where there is none.
+    Raises UsageError for "compiled" where there is none, and for what is no kernel.
     """
+    if kernel not in (kernels := SETTINGS["kernel"].choices):
+        raise UsageError(f"there is no kernel {kernel}; there are: {', '.join(kernels)}")
     if kernel == "compiled" and best() is None:
         raise UsageError(f"--kernel=compiled: {NOT_BUILT}, or take --kernel=keras")
     return "keras" if kernel == "keras" or best() is None else "compiled"

@@ -22,7 +22,7 @@ from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import Epoch, Run, Score, State
 from lstm_mnist.runs import run_folder
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import CheckpointError
+from lstm_mnist.system.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,16 @@ FOLDER = "checkpoints"
 KEPT = 2
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)-([0-9a-f]{64})\.npz")
 _LOCK = ".lock"
+# What reading something else than a checkpoint raises.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    UsageError,
+    zipfile.BadZipFile,
+)
 _GROUPS = ("weights", "optimizer", "metrics", "best")  # the arrays of a `State`
 
 
@@ -230,7 +240,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
             raise ValueError("its state is none of this run")
         told = (described[name] for name in ("dynamics", "seconds", "arithmetic", "device"))
         return Checkpoint(path, state, *told)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
 
 

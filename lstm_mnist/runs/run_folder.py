@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_mnist.config import Config
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import CheckpointError
+from lstm_mnist.system.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Score
@@ -54,7 +54,7 @@ def read_config(folder: Path) -> Config:
             raise ValueError("other settings are expected")
     except OSError as error:
         raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, UsageError) as error:
         raise CheckpointError(f"{path} does not hold a run's settings: {error}") from error
     return config
 

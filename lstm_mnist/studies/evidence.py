@@ -16,6 +16,7 @@ from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import EpochDynamics
 from lstm_mnist.runs import run_folder
 from lstm_mnist.system import files
+from lstm_mnist.system.errors import UsageError
 
 
 def _since(generation: int) -> tuple[str, ...]:
@@ -202,13 +203,12 @@ def _settings(value: Any) -> dict[str, Any]:
         if isinstance(value, dict) and value.keys().isdisjoint(later):
             value = {**{name: defaults[name] for name in later}, **value}
     _conform(value, _SETTINGS, "config")
-    for name, setting in config.SETTINGS.items():
-        choices = tuple(_KERNELS) if name == "kernel" else setting.choices
-        if choices and value[name] not in choices:
-            raise ValueError(f"config: {name} is none of {', '.join(choices)}")
-        if not choices and not setting.allows(value[name]):
-            raise ValueError(f"config: {name} is not from {setting.minimum} to {setting.maximum}")
-    known = Config.from_dict(value).as_dict()
+    if value["kernel"] not in _KERNELS:
+        raise ValueError(f"config: kernel is none of {', '.join(_KERNELS)}")
+    try:
+        known = Config.from_dict(value).as_dict()
+    except UsageError as error:
+        raise ValueError(f"config: {error}") from error
     if value["variant"] == "custom":  # it may have been given a name since
         value = {**value, "variant": known["variant"]}
     if known != value:

@@ -33,6 +33,10 @@ def check_installed() -> None:
             raise UsageError(
                 f"--runs needs the package {package}: pip install -r requirements-compare.lock"
             )
+    try:
+        importlib.import_module("dask")  # which reads its settings at once
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Dask's settings: {' '.join(str(error).split()):.200}") from error
 
 
 def folders(study: Path, configs: Iterable[Config]) -> dict[Path, Config]:

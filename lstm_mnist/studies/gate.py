@@ -26,7 +26,7 @@ GOING_ON, PASSED, IMPROVED, REGRESSION, UNDECIDED, CHANGED, LEAKED = STATES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Thresholds in percent; None asks for nothing."""
+    """Thresholds in percent; None asks for nothing. Raises UsageError for what is none."""
 
     min_train_accuracy: float | None = None
     min_test_accuracy: float | None = None
@@ -34,6 +34,13 @@ class Gate:
     # images have no such bound: a network may memorise them.
     max_test_accuracy: float = 99.5
     epoch: str | None = None  # best by held-out images, or final; None: the steadier one
+
+    def __post_init__(self) -> None:
+        for name in ("min_train_accuracy", "min_test_accuracy", "max_test_accuracy"):
+            if fault := no_percentage(getattr(self, name)):
+                raise UsageError(f"{name}={getattr(self, name)} {fault}")
+        if self.epoch not in (None, *EPOCHS):
+            raise UsageError(f"epoch={self.epoch} is none of {', '.join(EPOCHS)}")
 
     @property
     def asks(self) -> bool:
@@ -87,6 +94,7 @@ class Gate:
         return found
 
 
+MAX_RUNS = 10_000
 # Exclusive upper bounds of a plan's numbers; the lower bound is 0.
 BELOW = {"false_alarm": 1, "power": 1, "drop": 100}
 
@@ -104,8 +112,20 @@ class Plan:
         for name, most in BELOW.items():
             if not 0 < getattr(self, name) < most:
                 raise UsageError(f"{name}={getattr(self, name)} must be above 0 and below {most}")
-        if self.max_runs < 2:
-            raise UsageError(f"max_runs={self.max_runs} must be 2 or more")
+        if not 2 <= self.max_runs <= MAX_RUNS:
+            raise UsageError(f"max_runs={self.max_runs} must be from 2 to {MAX_RUNS}")
+
+
+def no_percentage(threshold: float | None) -> str | None:
+    """Return what is wrong with a threshold in percent, or None."""
+    if threshold is None:
+        return None
+    if not 0 <= threshold <= 100:
+        return "must be a percentage, from 0 to 100"
+    if 0 < threshold <= 1:
+        meant = shortest(round(100 * threshold, 10))
+        return f"is a percentage: write {meant} for {meant} %"
+    return None
 
 
 def accuracy(split: str, correct: int) -> str:

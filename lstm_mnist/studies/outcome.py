@@ -24,6 +24,7 @@ from lstm_mnist.system import runtime
 if TYPE_CHECKING:
     from lstm_mnist.studies.sequential import Standing
 
+SUITE = "lstm_mnist gate"  # the name of its verdicts in JUnit's XML
 QUICK = (
     "Not proven by this: anything that so few steps do not reach, as most images, a whole "
     "schedule, and the accuracy of a whole run."
@@ -152,7 +153,7 @@ class Outcome:
         suite = ElementTree.SubElement(
             suites,
             "testsuite",
-            name="lstm_mnist gate",
+            name=SUITE,
             tests=str(len(cases)),
             failures=str(failures),
             errors="0",

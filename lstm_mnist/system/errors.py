@@ -75,9 +75,11 @@ def of_file(error: OSError) -> DataError | None:
 
 
 def of_memory(error: Exception) -> MachineError | OutputError | None:
-    """Return the error to report if memory or disk space ran out, else None."""
+    """Return the error to report if memory, disk space or threads ran out, else None."""
     if is_full_disk(error):
         return OutputError("a file cannot be written: No space left on device")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return MachineError("the machine grants no further thread: raise `ulimit -u`")
     if _is_exhausted(error) or isinstance(error, MemoryError):
         return MachineError(
             "there is not enough memory: take fewer --units, a smaller --batch_size, or another "

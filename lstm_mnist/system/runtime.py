@@ -24,6 +24,19 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 KERAS = {"backend": "tensorflow", "floatx": "float32", "image_data_format": "channels_last"}
 
 
+# Variables that change what is computed, or how long.
+UNHEARD = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FUNCTION_JIT_COMPILE_DEFAULT",
+    "TF_XLA_FLAGS",
+)
+
+
 class _Share:
     sharers = 1  # processes among which this one shares the machine
 
@@ -42,6 +55,8 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     "gpu" if there is none and if Keras was configured differently before, and MachineError if
     TensorFlow does not start.
     """
+    if device not in DEVICES:
+        raise UsageError(f"there is no device {device}; there are: {', '.join(DEVICES)}")
     _Share.sharers = sharers
     _keep_freed_memory()
     _set_environment(kernel)
@@ -119,9 +134,11 @@ def git_state() -> dict[str, Any] | None:
     """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ("git", "-C", str(package), *arguments), capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return (
+            subprocess.run(("git", "-C", str(package), *arguments), capture_output=True, check=True)
+            .stdout.decode(errors="replace")
+            .strip()
+        )  # names of files may be in any encoding
 
     package = Path(__file__).parent
     try:
@@ -151,8 +168,8 @@ def _set_environment(kernel: str) -> None:
     """
     # Hides keras.json from Keras, which could ask for another backend or for float64.
     os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
-    for limit in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
-        os.environ.pop(limit, None)
+    for variable in UNHEARD:
+        os.environ.pop(variable, None)
     # Modules that TensorFlow imports ask for a folder for tests, and write nothing there.
     os.environ.setdefault("TEST_TMPDIR", os.devnull)
     if kernel == "compiled":

@@ -1,6 +1,8 @@
 """Paths that the system refuses: one line before TensorFlow is imported, in every command."""
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -152,6 +154,18 @@ def test_lock_where_no_file_can_be_made() -> None:
         files.locked(Path("/proc/.lock"), "the data", wait=True),
     ):
         pass
+
+
+def test_file_system_that_synchronises_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_text(tmp_path / "file", "written")
+    assert (tmp_path / "file").read_text() == "written"
 
 
 def test_working_folder_that_was_deleted(tmp_path: Path) -> None:

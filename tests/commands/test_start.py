@@ -93,6 +93,16 @@ def test_memory_that_ends(tmp_path: Path) -> None:
     assert told.startswith("there is not enough memory: take fewer --units")
 
 
+def test_thread_that_is_not_granted(tmp_path: Path) -> None:
+    refused = (
+        "import threading\n"
+        'def start(thread):\n    raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+    )
+    told = one_line(program(tmp_path, "check", "run", before=refused), 8)
+    assert told == "the machine grants no further thread: raise `ulimit -u`"
+
+
 def test_last_resort(tmp_path: Path) -> None:
     fault = BROKEN.format("1 / 0")
     told = one_line(program(tmp_path, "check", "run", before=fault, TMPDIR=str(tmp_path)), 70)

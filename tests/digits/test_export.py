@@ -96,6 +96,16 @@ def test_failed_export_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_file_that_came_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.onnx"
+    monkeypatch.setattr(exports, "_name_output", lambda _: path.write_text("another's"))
+    settings = config.Config(units=2)
+    model = model_files.portable(networks.build(settings).get_weights(), settings)
+    with pytest.raises(OutputError, match=r"net\.onnx exists: name another"):
+        exports.export(model, path, "onnx")
+    assert path.read_text() == "another's"
+
+
 def test_exported_from_a_run(command: Command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     shutil.copy(model_files.SHIPPED, tmp_path / "run" / "best.keras")

@@ -256,6 +256,17 @@ def test_table_and_what_the_network_sees(command: Command, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.asarray(image), expected)
 
 
+def test_name_of_more_than_a_line(command: Command, tmp_path: Path) -> None:
+    name = "mine\n" + "m" * 246 + ".png"  # as long as can be
+    drawn(3).save(tmp_path / name)
+    finished = command("predict", name, "none\n.png", "--show=seen")
+    assert finished.returncode == 2
+    assert finished.stderr == "lstm_mnist: none\\n.png cannot be read: No such file or directory\n"
+    assert finished.stdout.count("\n") == 2
+    (seen,) = (tmp_path / "seen").iterdir()
+    assert seen.suffix == ".png"
+
+
 def test_prepared_as_mnist_was(dataset: data.Dataset) -> None:
     def place(image: NDArray[np.float32]) -> tuple[int, list[float]]:
         """Return the longer side of the digit and its centre of mass."""

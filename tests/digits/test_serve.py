@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask
+import keras
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -27,6 +28,15 @@ def drawing() -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+def test_network_that_cannot_be_followed_is_refused() -> None:
+    images = keras.Input((28, 28))
+    _, state, _ = keras.layers.LSTM(3, return_state=True)(images)
+    between = keras.layers.Dense(16)(state)
+    network = keras.Model(images, keras.layers.Dense(10)(between))
+    with pytest.raises(UsageError, match="of a dense layer that reads its last state"):
+        reading.Reader(network)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +234,8 @@ def test_half_open_connections_lock_nobody_out(served: tuple[str, int]) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n", 413),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * (2**15 - 19), 431),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n", 501),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", 400),
     ],
 )
 def test_refusals_of_the_server_itself_are_json(

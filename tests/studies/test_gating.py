@@ -326,11 +326,23 @@ def test_earlier_verdict_outlives_wrong_flags(tmp_path: Path, flags: list[str]) 
     assert (tmp_path / "gate.xml").read_text() == "an earlier verdict"
 
 
-def test_earlier_verdict_does_not_outlive_a_gate_without_one(tmp_path: Path) -> None:
-    (tmp_path / "gate.xml").write_text("an earlier verdict")
-    refused = without_tensorflow(tmp_path, "gate", "--against=none.json", "--junit=gate.xml")
+@pytest.mark.parametrize("name", ["gate.xml", "link.xml"])
+def test_earlier_verdict_does_not_outlive_a_gate_without_one(tmp_path: Path, name: str) -> None:
+    made = calibration.read(calibration.COMMITTED)
+    earlier = outcome.Outcome(calibration=made, plan=Plan(), golden=None).junit()
+    (tmp_path / "gate.xml").write_text(earlier)
+    (tmp_path / "link.xml").symlink_to("gate.xml")
+    refused = without_tensorflow(tmp_path, "gate", "--against=none.json", f"--junit={name}")
     assert refused.returncode == 3
-    assert not [*tmp_path.iterdir()]
+    assert not (tmp_path / "gate.xml").exists()
+
+
+def test_file_that_is_no_verdict_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine.xml").write_text("<testsuites/>")
+    refused = without_tensorflow(tmp_path, "gate", "--junit=mine.xml")
+    assert refused.returncode == 7
+    assert "--junit=mine.xml is no verdict of a gate: name another file" in refused.stderr
+    assert (tmp_path / "mine.xml").read_text() == "<testsuites/>"
 
 
 @pytest.mark.slow
