@@ -225,8 +225,8 @@ void backward(const Sizes& s, Pool& pool, int threads, const float* x, const Wei
     if (d.x) pack(kernel, columns, 0, columns, features, weights.kernel, 1, columns);
     for (long slice; (slice = next++) < slices;) {
       float* sum = sums[slice];
-      std::fill_n(sum, heights * width, 0.0f);
-      for (long number = slice * count / slices; number < (slice + 1) * count / slices; ++number) {
+      const long begin = slice * count / slices;
+      for (long number = begin; number < (slice + 1) * count / slices; ++number) {
         const Chunk chunk(s, number, nullptr, records);
         const long rows = chunk.rows, start = chunk.start, states = start * units;
         read_state(dh, h_row, d_last.h + states, rows, units);
@@ -248,14 +248,15 @@ void backward(const Sizes& s, Pool& pool, int threads, const float* x, const Wei
           if (t % STEPS_A_PRODUCT) continue;
           const long steps = std::min(STEPS_A_PRODUCT, s.steps - t), dz_step = rows * z_row;
           const long skipped = t || d_first.h ? 0 : 1;  // a first state of zeros adds nothing
+          const bool first_sum = number == begin && t + steps == s.steps;
           const float one = 1;
-          add_products(sum, width, features, columns, steps, rows, x + start * x_row + t * features,
-                       x_row, features, dz, z_row, dz_step);
-          add_products(sum + features * width, width, units, columns, steps - skipped, rows,
-                       chunk.h(t + skipped), h_row, rows * h_row, dz + skipped * dz_step, z_row,
-                       dz_step);
-          add_products(sum + (heights - 1) * width, width, 1, columns, steps, rows, &one, 0, 0, dz,
+          add_products(first_sum, sum, width, features, columns, steps, rows,
+                       x + start * x_row + t * features, x_row, features, dz, z_row, dz_step);
+          add_products(first_sum, sum + features * width, width, units, columns, steps - skipped,
+                       rows, chunk.h(t + skipped), h_row, rows * h_row, dz + skipped * dz_step,
                        z_row, dz_step);
+          add_products(first_sum, sum + (heights - 1) * width, width, 1, columns, steps, rows, &one,
+                       0, 0, dz, z_row, dz_step);
         }
         if (!d_first.h) continue;
         copy_rows(d_first.h + states, units, dh, h_row, rows, units);

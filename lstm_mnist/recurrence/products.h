@@ -51,8 +51,14 @@ INLINE V fma(V a, V b, V c) {
 
 // Clip to [low, high]. NaN stays NaN.
 INLINE V clip(V x, float low, float high) {
+#if defined(__AVX512F__)  // GCC makes two instructions of each comparison
+  return V(_mm512_min_ps(__m512(all(high)), _mm512_max_ps(__m512(all(low)), __m512(x))));
+#elif defined(__AVX2__)
+  return V(_mm256_min_ps(__m256(all(high)), _mm256_max_ps(__m256(all(low)), __m256(x))));
+#else
   x = x < low ? all(low) : x;
   return x > high ? all(high) : x;
+#endif
 }
 
 // tanh to a few units in the last place, by the rational approximation of Eigen and XLA.
@@ -167,14 +173,14 @@ void product(float* out, long out_row, long rows, long columns, const Factor (&f
 }
 
 // out [heights, columns] += a^T b, summed over `count` steps; a is [depth, heights], b [depth,
-// columns].
-void add_products(float* out, long out_row, long heights, long columns, long count, long depth,
-                  const float* a, long a_row, long a_step, const float* b, long b_row,
+// columns]. If it is the `first` sum, out is taken for zeros.
+void add_products(bool first, float* out, long out_row, long heights, long columns, long count,
+                  long depth, const float* a, long a_row, long a_step, const float* b, long b_row,
                   long b_step) {
   blocks<MAX_N>(vectors(columns), [&](long v, auto n) {
     blocks<MAX_M>(heights, [&](long h, auto m) {
-      Tile<m, n> tile;
-      tile.read(out + h * out_row + v * W, out_row);
+      Tile<m, n> tile{};
+      if (!first) tile.read(out + h * out_row + v * W, out_row);
       for (long step = 0; step < count; ++step)
         tile.add(depth, a + step * a_step + h, 1, a_row, b + step * b_step + v * W, b_row);
       tile.write(out + h * out_row + v * W, out_row);
