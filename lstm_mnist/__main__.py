@@ -69,9 +69,10 @@ def _run(arguments: list[str]) -> int:
         name = arguments.pop(0)
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name}; the commands are: {', '.join(COMMANDS)}")
-    if refused := re.search(r"^--?(flagfile|undefok)(=|$)", "\n".join(arguments), re.MULTILINE):
+    for argument in arguments:
         # Of absl itself: it would wait for ever for a named pipe, and pass over misspelt flags.
-        raise UsageError(f"there is no flag --{refused[1]}: give the other flags as they are")
+        if refused := re.match("--?(flagfile|undefok)(=|$)", argument):
+            raise UsageError(f"there is no flag --{refused[1]}: give the other flags as they are")
     _check_working_folder()
     command = importlib.import_module(f"lstm_mnist.commands.{name}")
     try:

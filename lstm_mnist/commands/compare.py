@@ -57,13 +57,12 @@ def main(arguments: Sequence[str]) -> int:
     for report in paths.of(_REPORT.value):
         named = paths.of(*(_FROM.value or ()), *arguments, _SAVE.value)
         paths.check_outputs(reports.places(report), kept=named)
-    if _FROM.value is not None:
-        _refuse_flags_of_training()
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())
         report = _REPORT.value or Path(_STUDY_DIR.value, run_folder.REPORT)
     else:
+        _refuse_flags_of_training()
         folders = paths.given((*_FROM.value, *arguments), "--from needs folders of runs, or files")
         report = _REPORT.value
     runs = records.read(folders, diverged=True)

@@ -40,6 +40,7 @@ _UNREADABLE = (
     TypeError,
     AttributeError,
     EOFError,
+    RecursionError,
     UsageError,
     zipfile.BadZipFile,
 )
@@ -225,7 +226,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
     groups: dict[str, list[NDArray[Any]]] = {}
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            described = files.parse_json(str(arrays["json"]).encode())
+            described = json.loads(str(arrays["json"]))
             for name in arrays.files:
                 if name != "json":
                     groups.setdefault(name.partition("/")[0], []).append(arrays[name])

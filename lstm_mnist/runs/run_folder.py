@@ -49,8 +49,7 @@ def read_config(folder: Path) -> Config:
     try:
         settings = files.parse_json(files.read(path))
         config = Config.from_dict(settings)
-        types = {name: type(value) for name, value in Config().as_dict().items()}
-        if config.as_dict() != settings or types != {n: type(v) for n, v in settings.items()}:
+        if config.as_dict() != settings:
             raise ValueError("other settings are expected")
     except OSError as error:
         raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error

@@ -94,7 +94,7 @@ class Gate:
         return found
 
 
-MAX_RUNS = 10_000
+MAX_RUNS = 10_000  # more are a slip of the pen
 # Exclusive upper bounds of a plan's numbers; the lower bound is 0.
 BELOW = {"false_alarm": 1, "power": 1, "drop": 100}
 
