@@ -33,7 +33,7 @@ class Gate:
     # Anything above is taken for leaked labels; the best committed run reached 99.25 %. Training
     # images have no such bound: a network may memorise them.
     max_test_accuracy: float = 99.5
-    epoch: str | None = None  # best by held-out images, or final; None: the steadier one
+    epoch: str | None = None  # best by held-out images, or final; None: see `judged`
 
     def __post_init__(self) -> None:
         for name in ("min_train_accuracy", "min_test_accuracy", "max_test_accuracy"):
@@ -50,8 +50,8 @@ class Gate:
     def judged(self, config: Config) -> str:
         """Return which epoch of runs the thresholds are for.
 
-        In the committed studies of the script's network the last epoch spreads less where the
-        learning rate falls to 0, and the best one by held-out images where it does not.
+        The last epoch where the learning rate falls to 0: there it spreads less in the committed
+        studies. Else the best one by held-out images, as a run may have fallen at its end.
         """
         return self.epoch or ("final" if config.schedule == "cosine" else "best")
 
