@@ -51,8 +51,11 @@ INLINE V fma(V a, V b, V c) {
 
 // Clip to [low, high]. NaN stays NaN.
 INLINE V clip(V x, float low, float high) {
-#if defined(__AVX512F__)  // GCC makes two instructions of each comparison
-  return V(_mm512_min_ps(__m512(all(high)), _mm512_max_ps(__m512(all(low)), __m512(x))));
+  // GCC makes two instructions of each comparison.
+#if defined(__AVX512F__)
+  constexpr __mmask16 ALL = 0xffff;  // of the forms without a mask, GCC 12 warns
+  return V(_mm512_maskz_min_ps(ALL, __m512(all(high)),
+                               _mm512_maskz_max_ps(ALL, __m512(all(low)), __m512(x))));
 #elif defined(__AVX2__)
   return V(_mm256_min_ps(__m256(all(high)), _mm256_max_ps(__m256(all(low)), __m256(x))));
 #else
