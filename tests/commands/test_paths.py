@@ -52,7 +52,6 @@ NAMED_PARAMETERS = [
     )
     for each in NAMED
 ]
-IDS = [" ".join(arguments) for arguments, _ in NAMED]
 
 
 def refused(finished: subprocess.CompletedProcess[str], code: int, reason: str) -> None:
@@ -121,7 +120,7 @@ def test_name_that_is_not_utf8(tmp_path: Path, flag: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("arguments", "code"), NAMED, ids=IDS)
+@pytest.mark.parametrize(("arguments", "code"), NAMED_PARAMETERS)
 def test_named_pipe_in_place_of_a_file(tmp_path: Path, arguments: Sequence[str], code: int) -> None:
     """To read or to write it would wait for ever for another process."""
     pipe = tmp_path / "pipe.npz"

@@ -238,6 +238,7 @@ MUTATIONS = (
         "best epoch by test images",
         KEPT,
         mutators.best_by_test,
+        slow=True,
     ),
     Mutation(
         "weights of the best epoch by test images",
