@@ -67,7 +67,7 @@ def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: dat
     [
         pytest.param("saved_model", marks=pytest.mark.slow),
         pytest.param("litert", marks=pytest.mark.slow),
-        "onnx",
+        pytest.param("onnx", marks=pytest.mark.slow),
     ],
 )
 def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
     assert np.abs(logits - training.predict(model, images)).max() < 1e-4
 
 
-@pytest.mark.parametrize("form", ["saved_model", "litert"])
+@pytest.mark.parametrize("form", ["saved_model", pytest.param("litert", marks=pytest.mark.slow)])
 def test_failed_export_leaves_nothing(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,16 @@ def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
     assert training.evaluate(model, few.test) == run.final.test
 
 
-@pytest.mark.parametrize("network", config.NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    # The others are parts of these.
+    [
+        network
+        if network in ("deep_birnn", "deep_bilstm")
+        else pytest.param(network, marks=pytest.mark.slow)
+        for network in config.NETWORKS
+    ],
+)
 def test_networks_learn(few: data.Dataset, network: str) -> None:
     settings = dataclasses.replace(SMALL, epochs=8, learning_rate=0.003, **config.NETWORKS[network])
     run, _ = training.run(settings, few)
@@ -83,7 +92,10 @@ def test_run_is_repeatable(few: data.Dataset) -> None:
 
 
 # Where a run is asked to stop: an epoch has two executions of steps and then three evaluations.
-@pytest.mark.parametrize("question", [1, 4, 6, 10])
+@pytest.mark.parametrize(
+    "question",
+    [1, pytest.param(4, marks=pytest.mark.slow), 6, pytest.param(10, marks=pytest.mark.slow)],
+)
 def test_stopped_run_continues_as_if_it_had_not_been(few: data.Dataset, question: int) -> None:
     settings = dataclasses.replace(SMALL, schedule="cosine")
     undisturbed, expected_model = training.run(settings, few)
