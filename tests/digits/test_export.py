@@ -62,14 +62,8 @@ def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: dat
     assert np.abs(logits - training.predict(model, images)).max() < 1e-4
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param("saved_model", marks=pytest.mark.slow),
-        pytest.param("litert", marks=pytest.mark.slow),
-        pytest.param("onnx", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["saved_model", "litert", "onnx"])
 def test_round_trip_of_another_network(form: str, tmp_path: Path) -> None:
     settings = config.variant("original", scan="columns", bidirectional=True, units=7)
     model = model_files.portable(networks.build(settings).get_weights(), settings)
