@@ -14,6 +14,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from lstm_mnist.config import NETWORKS
 from lstm_mnist.order import EpochOrder, epoch_orders
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,6 +26,14 @@ SMALL_RUN = ("--units=4", "--batch_size=1000", "--epochs=2")
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 # Flags of runs that take seconds and go on for some epochs.
 SMALL_STUDY = ("--units=8", "--batch_size=5000", "--epochs=4")
+
+# All networks as parameters of a test; the others are parts of those that it takes by default.
+DEEPEST_BY_DEFAULT = [
+    network
+    if network in ("deep_birnn", "deep_bilstm")
+    else pytest.param(network, marks=pytest.mark.slow)
+    for network in NETWORKS
+]
 
 
 def environment(data_dir: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import DEEPEST_BY_DEFAULT
 from numpy.typing import NDArray
 
 from lstm_mnist import config, networks
@@ -204,16 +205,8 @@ def test_networks_from_a_state(network: str, kernel: str) -> None:
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "network",
-    # The others are parts of these, and tests/reproduction/test_recurrence.py has each layer.
-    [
-        network
-        if network in ("deep_birnn", "deep_bilstm")
-        else pytest.param(network, marks=pytest.mark.slow)
-        for network in config.NETWORKS
-    ],
-)
+# tests/reproduction/test_recurrence.py has each layer.
+@pytest.mark.parametrize("network", DEEPEST_BY_DEFAULT)
 def test_gradients_of_networks_are_finite_differences(network: str) -> None:
     keras.config.set_dtype_policy("float64")
     try:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import epoch_order
+from helpers import DEEPEST_BY_DEFAULT, epoch_order
 
 from lstm_mnist import config, data, networks, tensorflow1, training
 from lstm_mnist.results import Epoch, Observer, Run, Score, State
@@ -65,16 +65,7 @@ def test_run_learns_and_reports_every_epoch(few: data.Dataset) -> None:
     assert training.evaluate(model, few.test) == run.final.test
 
 
-@pytest.mark.parametrize(
-    "network",
-    # The others are parts of these.
-    [
-        network
-        if network in ("deep_birnn", "deep_bilstm")
-        else pytest.param(network, marks=pytest.mark.slow)
-        for network in config.NETWORKS
-    ],
-)
+@pytest.mark.parametrize("network", DEEPEST_BY_DEFAULT)
 def test_networks_learn(few: data.Dataset, network: str) -> None:
     settings = dataclasses.replace(SMALL, epochs=8, learning_rate=0.003, **config.NETWORKS[network])
     run, _ = training.run(settings, few)
