@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -32,7 +33,7 @@ from helpers import ROOT, Command, Trained, completed, without_tensorflow
 from lstm_mnist import config
 from lstm_mnist.runs import model_files
 from lstm_mnist.studies import calibration, gate, records
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.system.errors import DataError, UsageError
 
 # What every run here reaches: where it fails, it is not for its accuracy.
 REACHED = "--min_test_accuracy=10"
@@ -81,13 +82,30 @@ def test_sound_evidence_passes(folder: Path) -> None:
 @pytest.mark.parametrize(("alter", "message"), FORGED_RUNS.values(), ids=FORGED_RUNS)
 def test_forged_run_is_refused(folder: Path, alter: Alter, message: str) -> None:
     alter(folder)
-    refused(without_tensorflow(folder, "check", "run", REACHED), 3, message)
+    with pytest.raises(DataError, match=re.escape(message)):
+        records.read([folder / "run"])
 
 
 @pytest.mark.parametrize(("alter", "message"), FORGED_STUDIES.values(), ids=FORGED_STUDIES)
 def test_forged_study_is_refused(folder: Path, alter: Alter, message: str) -> None:
     alter(folder)
-    refused(without_tensorflow(folder, "check", "study.json", REACHED), 3, message)
+    with pytest.raises(DataError, match=re.escape(message)):
+        records.read([folder / "study.json"])
+
+
+@pytest.mark.parametrize(
+    ("name", "alter", "message"),
+    [
+        *(
+            ("run", *FORGED_RUNS[forged])
+            for forged in ("no JSON", "deep", "percent of the history")
+        ),
+        *(("study.json", *FORGED_STUDIES[forged]) for forged in ("deep", "a name of two lines")),
+    ],
+)
+def test_check_tells_of_a_forgery(folder: Path, name: str, alter: Alter, message: str) -> None:
+    alter(folder)
+    refused(without_tensorflow(folder, "check", name, REACHED), 3, message)
 
 
 def test_page_tells_of_every_forgery() -> None:
