@@ -86,12 +86,12 @@ class Trained(NamedTuple):
     output: str  # what its process printed
 
 
-def train_once(data_dir: Path, folder: Path, *arguments: str) -> Trained:
+def train_once(data_dir: Path, folder: Path, *arguments: str, **variables: str) -> Trained:
     """Train a run as `run_once` does."""
-    return run_once(data_dir, folder, *arguments, f"--output_dir={folder.name}")
+    return run_once(data_dir, folder, *arguments, f"--output_dir={folder.name}", **variables)
 
 
-def run_once(data_dir: Path, folder: Path, *arguments: str) -> Trained:
+def run_once(data_dir: Path, folder: Path, *arguments: str, **variables: str) -> Trained:
     """Run a command that makes `folder`, beside it, in the first process that asks for it.
 
     The others wait. The command has no home folder, and not even root can make one.
@@ -99,7 +99,8 @@ def run_once(data_dir: Path, folder: Path, *arguments: str) -> Trained:
     printed = folder.with_suffix(".txt")
     with FileLock(folder.with_suffix(".lock")):
         if not printed.exists():
-            finished = run_program(data_dir, folder.parent, *arguments, HOME="/proc/nonexistent")
+            variables["HOME"] = "/proc/nonexistent"
+            finished = run_program(data_dir, folder.parent, *arguments, **variables)
             assert (finished.returncode, finished.stderr) == (0, "")
             printed.write_text(finished.stdout)
     return Trained(folder, printed.read_text())

@@ -1,16 +1,24 @@
 import csv
 import json
 import re
+import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import pytest
-from helpers import ROOT, SMALL_RUN, Command, Trained, train_once, without_tensorflow
+from helpers import ROOT, SMALL_RUN, Command, Trained, run_program, train_once, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
 from lstm_mnist import config, data, training
-from lstm_mnist.studies import records
+
+
+class Custom(NamedTuple):
+    """A run and the process that trained it."""
+
+    folder: Path
+    finished: subprocess.CompletedProcess[str]
 
 
 def results(folder: Path) -> tuple[dict, dict, list[dict[str, str]]]:  # type: ignore[type-arg]
@@ -73,33 +81,13 @@ def test_models_of_a_run_score_as_its_result_says(
     assert training.evaluate(model, dataset.test).correct == correct
 
 
-def test_settings_of_keras_change_nothing(
-    small_run: Trained, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {
-        "floatx": "float64",
-        "backend": "jax",
-        "epsilon": 0.1,
-        "image_data_format": "channels_first",
-    }
-    (tmp_path / "keras.json").write_text(json.dumps(settings))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setenv("KERAS_MAX_EPOCHS", "0")
-    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "1")
-    monkeypatch.setenv("TF_FUNCTION_JIT_COMPILE_DEFAULT", "1")
-    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit")
-    monkeypatch.setenv("KERAS_MAX_STEPS_PER_EPOCH", "1")
-    finished = command(*SMALL_RUN, "--output_dir=set")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    plain = records.read_folder(small_run.folder).final
-    other = records.read_folder(tmp_path / "set").final
-    assert plain.training_loss == other.training_loss
-    assert plain.scores == other.scores
-
-
-def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None:
-    finished = command(
+@pytest.fixture(scope="module")
+def custom_run(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Custom:
+    """A run of settings that no variant has together, which misses a threshold."""
+    cwd = tmp_path_factory.mktemp("custom")
+    finished = run_program(
+        data_dir,
+        cwd,
         "train",
         "--variant=original",
         "--network=deep_bilstm",
@@ -112,9 +100,20 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
         "--learning_rate=0.1",
         "--kernel=keras",
         "--epochs=1",
+        "--min_train_accuracy=99",
     )
-    assert finished.returncode == 0, finished.stderr
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (cwd / "runs").iterdir()
+    return Custom(folder, finished)
+
+
+def test_missed_threshold(custom_run: Custom) -> None:
+    assert custom_run.finished.returncode == 6
+    assert "is below --min_train_accuracy=99" in custom_run.finished.stderr
+    assert custom_run.finished.stderr.count("\n") == 1
+
+
+def test_variant_and_a_part_of_its_own(custom_run: Custom) -> None:
+    folder = custom_run.folder
     assert re.fullmatch(r"\d{8}-\d{6}-seed0", folder.name)
     settings, result, history = results(folder)
     assert settings == {
@@ -147,13 +146,38 @@ def test_variant_and_a_part_of_its_own(command: Command, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def recorded_run(data_dir: Path, shared: Path) -> Trained:
-    """A run of `SMALL_RUN` that also records its dynamics and writes logs for TensorBoard."""
-    flags = ("--record_dynamics", "--tensorboard")
-    return train_once(data_dir, shared / "recorded", *SMALL_RUN, *flags)
+def recorded_run(data_dir: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run of `SMALL_RUN` that also records its dynamics and writes logs for TensorBoard.
+
+    Around it, Keras and TensorFlow are told to compute otherwise.
+    """
+    home = tmp_path_factory.mktemp("keras")
+    settings = {
+        "floatx": "float64",
+        "backend": "jax",
+        "epsilon": 0.1,
+        "image_data_format": "channels_first",
+    }
+    (home / "keras.json").write_text(json.dumps(settings))
+    return train_once(
+        data_dir,
+        shared / "recorded",
+        *SMALL_RUN,
+        "--record_dynamics",
+        "--tensorboard",
+        KERAS_HOME=str(home),
+        KERAS_BACKEND="jax",
+        KERAS_MAX_EPOCHS="0",
+        KERAS_MAX_STEPS_PER_EPOCH="1",
+        TF_DETERMINISTIC_OPS="1",
+        TF_FUNCTION_JIT_COMPILE_DEFAULT="1",
+        TF_XLA_FLAGS="--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+    )
 
 
-def test_recording_changes_nothing_in_the_run(small_run: Trained, recorded_run: Trained) -> None:
+def test_neither_recording_nor_the_environment_changes_a_run(
+    small_run: Trained, recorded_run: Trained
+) -> None:
     plain, recorded = (
         [
             {key: value for key, value in row.items() if "seconds" not in key}

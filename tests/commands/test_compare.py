@@ -135,17 +135,3 @@ def test_killed_as_a_whole_it_starts_again(data_dir: Path, tmp_path: Path) -> No
     assert "stable-birnn: 1 run;" in output
     names = [path.name for path in (tmp_path / "study").glob("*stable*")]
     assert names == ["stable-birnn-seed0"]
-
-
-def test_train_misses_a_threshold(command: Command, tmp_path: Path) -> None:
-    finished = command(
-        "--output_dir=out",
-        "--min_train_accuracy=99",
-        "--units=4",
-        "--batch_size=5000",
-        "--epochs=1",
-    )
-    assert finished.returncode == 6
-    assert "is below --min_train_accuracy=99" in finished.stderr
-    assert finished.stderr.count("\n") == 1
-    assert (tmp_path / "out" / "result.json").exists()

@@ -41,7 +41,15 @@ def test_all_builds_are_there() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.name)
+@pytest.mark.parametrize(
+    "build",
+    # Of the builds that fuse, by default the one that this processor takes.
+    [
+        pytest.param(build, marks=[pytest.mark.slow] * (build.fused and build is not BUILDS[0]))
+        for build in BUILDS
+    ],
+    ids=lambda build: build.name,
+)
 def test_kernel(build: library.Build) -> None:
     assert library.VERSION == 1
     assert computed("kernel", build) == KERNEL[build.fused]

@@ -268,7 +268,12 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
 @pytest.mark.parametrize(
     ("name", "alter", "message"),
     [
-        ("run", written("run/final.keras", None), "run/final.keras is not a model of this project"),
+        pytest.param(
+            "run",
+            written("run/final.keras", None),
+            "run/final.keras is not a model of this project",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "run",
             written("run/best.keras", model_files.SHIPPED.read_bytes()),
