@@ -65,13 +65,10 @@ def _builder(data_dir: str | None) -> Any:
     """Return TFDS's builder of MNIST. Raises OSError, and DataError where its files are damaged."""
     import tensorflow_datasets as tfds
 
-    named = data_dir or tfds.core.constants.DATA_DIR
-    if "://" in str(named):
-        raise OutputError("it is no folder of this machine")
-    try:
-        place = Path(named).expanduser() / BUILDER.replace(":", "/")
-    except RuntimeError as error:
-        raise OutputError("it is in the home of nobody known here") from error
+    named = str(data_dir or tfds.core.constants.DATA_DIR)
+    if reason := files.no_folder(named):
+        raise OutputError(reason)
+    place = Path(named).expanduser() / BUILDER.replace(":", "/")
     for path in place.glob("*"):
         try:
             files.reading(path).close()  # TFDS would wait for ever for a named pipe

@@ -43,18 +43,10 @@ def data_dir() -> str | None:
     if variable == "":  # which TFDS would take for the current folder
         del os.environ["TFDS_DATA_DIR"]
     name, place = ("TFDS_DATA_DIR", variable) if path is None else ("--data_dir", path)
-    if place and "://" in place:
-        raise UsageError(f"{name}={place} is no folder of this machine: name one")
-    try:
-        Path(place or "~").expanduser()
-    except RuntimeError as error:
-        raise UsageError(
-            f"{name}={place} is in the home of nobody known here"
-            if place
-            else "there is no home folder to keep MNIST in: name a folder with --data_dir"
-        ) from error
-    if place and (fault := files.fault(Path(place))):
-        raise UsageError(f"{name}={place}: {fault}: name a folder with --data_dir")
+    if place and (reason := files.no_folder(place)):
+        raise UsageError(f"{name}={place}: {reason}: name a folder with --data_dir")
+    if not place and files.no_folder("~"):
+        raise UsageError("there is no home folder to keep MNIST in: name a folder with --data_dir")
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise UsageError(f"--data_dir={path} is not a folder")
     return path

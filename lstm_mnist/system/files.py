@@ -205,6 +205,16 @@ def fault(path: Path) -> str | None:
     return None
 
 
+def no_folder(place: str) -> str | None:
+    """Return why a name, in which ~ is a home, can be no folder of this machine's, or None."""
+    if "://" in place:
+        return "it is no folder of this machine"
+    try:
+        return fault(Path(place).expanduser())
+    except RuntimeError:
+        return "it is in the home of nobody known here"
+
+
 def check_folder(path: Path, flag: str, *, left_over: Callable[[Path], bool] = _nothing) -> None:
     """Check, without leaving a trace, that a folder can be created or is empty and writable.
 

@@ -216,7 +216,7 @@ def test_place_of_the_data_that_is_no_folder_of_this_machine(
         finished = without_tensorflow(tmp_path, f"--data_dir={place}")
     else:
         finished = without_tensorflow(tmp_path, TFDS_DATA_DIR=place)
-    refused(finished, 2, f"={place} is ")
+    refused(finished, 2, f"={place}: it is ")
     # It does not matter where the flag names another place.
     ignored = without_tensorflow(tmp_path, "--data_dir=data", "--resume=none", TFDS_DATA_DIR=place)
     refused(ignored, 2, "--resume=none is not a folder")
