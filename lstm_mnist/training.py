@@ -197,6 +197,8 @@ def compiled(model: keras.Model, config: Config, *, steps: int = 1) -> keras.Mod
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # A divisor: Keras would take the steps beyond the epoch's end from the next epoch.
         steps_per_execution=math.gcd(steps, MAX_STEPS_PER_EXECUTION),
+        # By default Keras compiles with XLA where the machine has a GPU, even if it is not used.
+        jit_compile=False,
     )
     return model
 

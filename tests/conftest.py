@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def pytest_collection() -> None:
     """Import TensorFlow before the tests do, in half the time, as the program does."""
+    # On a GPU, the processes of tests and of the program share its memory.
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     with runtime.uncollected():
         import keras  # noqa: F401
 

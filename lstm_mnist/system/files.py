@@ -206,7 +206,7 @@ def fault(path: Path) -> str | None:
 
 
 def no_folder(place: str) -> str | None:
-    """Return why a name, in which ~ is a home, can be no folder of this machine's, or None."""
+    """Return why a name, in which ~ is a home, cannot be a folder of this machine, or None."""
     if "://" in place:
         return "it is no folder of this machine"
     try:

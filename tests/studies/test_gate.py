@@ -1,4 +1,4 @@
-"""The accuracy gate, by the command line: what passes it is proven, and everything else fails."""
+"""The accuracy gate: what passes it is proven, and everything else fails."""
 
 import dataclasses
 import math
@@ -82,15 +82,17 @@ def test_sound_evidence_passes(folder: Path) -> None:
 @pytest.mark.parametrize(("alter", "message"), FORGED_RUNS.values(), ids=FORGED_RUNS)
 def test_forged_run_is_refused(folder: Path, alter: Alter, message: str) -> None:
     alter(folder)
-    with pytest.raises(DataError, match=re.escape(message)):
+    with pytest.raises(DataError, match=re.escape(message)) as refusal:
         records.read([folder / "run"])
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(("alter", "message"), FORGED_STUDIES.values(), ids=FORGED_STUDIES)
 def test_forged_study_is_refused(folder: Path, alter: Alter, message: str) -> None:
     alter(folder)
-    with pytest.raises(DataError, match=re.escape(message)):
+    with pytest.raises(DataError, match=re.escape(message)) as refusal:
         records.read([folder / "study.json"])
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

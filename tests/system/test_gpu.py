@@ -1,13 +1,12 @@
 """On a machine with a GPU: `.venv/bin/python -m pytest -m gpu`."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
 from helpers import Command
 
-from lstm_mnist.runs import model_files
-
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("gpu")]
 
 
 def test_recordings_are_replayed(command: Command) -> None:
@@ -19,16 +18,13 @@ def test_recordings_are_replayed(command: Command) -> None:
 def test_a_seed_gives_the_same_weights_again(
     variant: str, command: Command, tmp_path: Path
 ) -> None:
+    # With this seed two runs differed on an H200 where operations were not deterministic.
+    flags = ("--device=gpu", f"--variant={variant}", "--epochs=1", "--seed=5")
     for name in ("one", "two"):
-        finished = command(
-            "--device=gpu", f"--variant={variant}", "--epochs=1", f"--output_dir={name}"
-        )
+        finished = command(*flags, f"--output_dir={name}")
         assert finished.returncode == 0, finished.stderr
     one, two = (
-        [
-            array.tobytes()
-            for array in model_files.load(tmp_path / name / "final.keras").get_weights()
-        ]
+        zipfile.ZipFile(tmp_path / name / "final.keras").read("model.weights.h5")
         for name in ("one", "two")
     )
     assert one == two
