@@ -5,6 +5,12 @@ import re
 # Translations of table cells, or of their text before a comma. Others stay as they are.
 WORDS = {
     "runs": "运行",
+    "command": "命令",
+    "final epoch: train %": "最后一个 epoch：训练 %",
+    "test %": "测试 %",
+    "best epoch": "最佳 epoch",
+    "train %": "训练 %",
+    "reported by the document": "文中的数字",
     "at the end: median (range)": "结束时：中位数（范围）",
     "highest on the way": "途中最高",
     "end at 98.27 or above": "结束时不低于 98.27",

@@ -43,6 +43,14 @@ RENDERED = re.compile(
     re.DOTALL,
 )
 SUMMARISED = ("original", "document", "stable")  # in the README
+# Flags of the main command, and which run of the study it trains again, bit for bit.
+SINGLE = {
+    "": ("document", 0),
+    "--seed=1": ("document", 1),
+    "--seed=2": ("document", 2),
+    "--variant=original": ("original", 0),
+    "--variant=prose": ("prose", 0),
+}
 STEPS_PER_EPOCH = 550
 
 Groups = dict[str, list[records.Record]]
@@ -101,6 +109,7 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
     """Return by name the functions that make the pages' tables, in Markdown."""
     made = {
         "summary": lambda: table_of_summary(groups),
+        "single": lambda: table_of_single_runs(groups),
         "variants": lambda: table_of_variants(groups),
         "verdicts": lambda: verdicts.table_of_verdicts(
             groups, report.translation("zh" if chinese else "en")
@@ -161,6 +170,25 @@ def table_of_summary(groups: Groups) -> str:
             f"| {group.reached['test'].count} of {group.count} "
             f"| {group.collapses.count} of {group.count} | {arithmetic[label]} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def table_of_single_runs(groups: Groups) -> str:
+    """Return the table of single runs, with the command that trains each."""
+    reported = f"{reference.REPORTED_TRAIN} | {reference.REPORTED_TEST}"
+    lines = [
+        "| command | final epoch: train % | test % | best epoch | train % | test % |",
+        "|---|--:|--:|--:|--:|--:|",
+        f"| reported by the document | {reported} | | | |",
+    ]
+    for flags, (variant, seed) in SINGLE.items():
+        (run,) = (run for run in groups[variant] if run.config.seed == seed)
+        command = f"make run ARGS={flags}" if flags else "make run"
+        final, best = (
+            f"{epoch.train.percent:.2f} | {epoch.test.percent:.2f}"
+            for epoch in (run.final, run.best)
+        )
+        lines.append(f"| `{command}` | {final} | {run.best.number} | {best} |")
     return "\n".join(lines) + "\n"
 
 
