@@ -150,7 +150,10 @@ def changed(runs: Sequence[Record], original: Sequence[Record]) -> statistics.Co
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """Where a run's final test accuracy lies among the package's runs of the same settings."""
+    """Where a run's final test accuracy lies among the package's runs of its settings.
+
+    Those with its seed do not count: by the same arithmetic, they are the run itself.
+    """
 
     studied: statistics.Sample  # their finals, in percent
     lower: statistics.Rate  # those that end lower than the run
@@ -160,8 +163,9 @@ class Standing:
 
 
 def standing(run: Record) -> Standing | None:
-    """Return where a run lies, or None if the package has no runs of its settings."""
-    studied = committed(run, any_arithmetic=True)
+    """Return where a run lies, or None if the package has no other runs of its settings."""
+    seed = run.config.seed
+    studied = [other for other in committed(run, any_arithmetic=True) if other.config.seed != seed]
     if not studied:
         return None
     finals = [other.final.test.percent for other in studied]

@@ -197,7 +197,7 @@ def stands(place: Standing | None, _: Translate = english) -> str:
         return _("No runs of these settings are part of the package.")
     lower, studied = place.lower, place.studied
     sentence = _(
-        "Of {total} studied runs of the same settings, which end between {minimum:.2f} and "
+        "Of {total} studied runs with other seeds, which end between {minimum:.2f} and "
         "{maximum:.2f} %, {lower} end lower and {equal} as high: a share of {share:.0%} lower "
         "(95 % interval {low:.0%} to {high:.0%})."
     ).format(

@@ -84,6 +84,13 @@ def test_page_of_one_run_says_first_what_was_asked(train: float, test: float, an
     assert ("The run has collapsed" in page) == (test == 50.0)
 
 
+def test_a_run_of_the_study_stands_among_the_others() -> None:
+    runs = records.read([records.COMMITTED / "stable.json"])
+    place = summary.standing(runs[0])
+    assert place
+    assert place.lower.total == len(runs) - 1
+
+
 def test_one_template_in_two_languages() -> None:
     """Every sentence of the page has its translation, with the same values in it."""
     template = (report.CHINESE.parent / "report.html").read_text(encoding="utf-8")
