@@ -162,7 +162,7 @@ def test_output_that_lacks_a_letter(tmp_path: Path) -> None:
     "command",
     [
         "--help",
-        f"predict {ROOT}/docs/three.png --json",
+        pytest.param(f"predict {ROOT}/docs/three.png --json", marks=pytest.mark.slow),
         f"check {ROOT}/lstm_mnist/results/stable.json",
         pytest.param("verify --json", marks=pytest.mark.slow),
     ],

@@ -50,7 +50,9 @@ RUN: dict[str, Callable[[Path, Images], Any]] = {
 NAMES = {"saved_model": "out", "litert": "out.tflite", "onnx": "out.onnx"}
 
 
-@pytest.mark.parametrize("form", RUN)
+@pytest.mark.parametrize(
+    "form", ["saved_model", "onnx", pytest.param("litert", marks=pytest.mark.slow)]
+)
 def test_round_trip_of_the_shipped_model(form: str, tmp_path: Path, dataset: data.Dataset) -> None:
     model = model_files.load(model_files.SHIPPED)
     path = tmp_path / NAMES[form]

@@ -208,6 +208,7 @@ def test_doubt_where_there_is_no_single_digit(kind: str, count: int, dataset: da
     assert sum(doubt is not None for doubt in doubts) >= 0.8 * count
 
 
+@pytest.mark.slow
 def test_photograph_of_something_else_raises_doubts() -> None:
     path = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
     with Image.open(path) as photograph:
@@ -256,6 +257,7 @@ def test_table_and_what_the_network_sees(command: Command, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.asarray(image), expected)
 
 
+@pytest.mark.slow
 def test_name_of_more_than_a_line(command: Command, tmp_path: Path) -> None:
     name = "mine\n" + "m" * 246 + ".png"  # as long as can be
     drawn(3).save(tmp_path / name)

@@ -9,6 +9,7 @@ from lstm_mnist.recording import Check
 TRACE = recording.load_trace(recording.SHIPPED_TRACE)
 
 
+@pytest.mark.slow
 def test_reference_with_hard_sigmoids_reproduces_the_recording(dataset: data.Dataset) -> None:
     reference = equal_work.Reference(TRACE.weights(0), equal_work.HARD_SIGMOID)
     order = next(contenders.orders(Config(seed=TRACE.seed), dataset))[: equal_work.STEPS]
