@@ -99,8 +99,9 @@ def run_once(data_dir: Path, folder: Path, *arguments: str, **variables: str) ->
     printed = folder.with_suffix(".txt")
     with FileLock(folder.with_suffix(".lock")):
         if not printed.exists():
-            variables["HOME"] = "/proc/nonexistent"
-            finished = run_program(data_dir, folder.parent, *arguments, **variables)
+            finished = run_program(
+                data_dir, folder.parent, *arguments, HOME="/proc/nonexistent", **variables
+            )
             assert (finished.returncode, finished.stderr) == (0, "")
             printed.write_text(finished.stdout)
     return Trained(folder, printed.read_text())

@@ -45,12 +45,13 @@ def data_dir() -> str | None:
     name, place = ("TFDS_DATA_DIR", variable) if path is None else ("--data_dir", path)
     if place and (reason := files.no_folder(place)):
         raise UsageError(f"{name}={place}: {reason}: name a folder with --data_dir")
-    try:
-        Path(place or "~").expanduser()
-    except RuntimeError as error:
-        raise UsageError(
-            "there is no home folder to keep MNIST in: name a folder with --data_dir"
-        ) from error
+    if not place:
+        try:
+            Path.home()
+        except RuntimeError as error:
+            raise UsageError(
+                "there is no home folder to keep MNIST in: name a folder with --data_dir"
+            ) from error
     if path is not None and Path(path).exists() and not Path(path).is_dir():
         raise UsageError(f"--data_dir={path} is not a folder")
     return path

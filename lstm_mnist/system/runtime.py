@@ -100,7 +100,8 @@ def _set_device(tf: Any, device: str) -> list[Any]:
         tf.config.experimental.set_memory_growth(gpu, True)
     # On a GPU, TensorFlow would multiply with 10 of the 23 bits of a float32's fraction.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if gpus:  # where two runs of one seed may end otherwise with different bits
+    if gpus:
+        # By default, two runs of one seed may end there with different bits.
         tf.config.experimental.enable_op_determinism()
     return gpus
 

@@ -26,7 +26,6 @@ Saved = Callable[..., str]
 HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 # Of the pictures of a kind, the least share that is read right.
 LEAST = {"photo": 0.95, "drawing": 0.99, "28x28": 0.96, "printed": 0.9, "plot": 0.95}
-SLOW = pytest.mark.slow
 WHITE, BLACK, CLEAR = (255, 255, 255, 255), (0, 0, 0, 255), (0, 0, 0, 0)
 
 
@@ -188,7 +187,11 @@ def test_pictures_of_all_kinds_at_once(
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("photo", 15), ("plot", 15), *(pytest.param(kind, 60, marks=SLOW) for kind in LEAST)],
+    [
+        ("photo", 15),
+        ("plot", 15),
+        *(pytest.param(kind, 60, marks=pytest.mark.slow) for kind in LEAST),
+    ],
 )
 def test_pictures_of_one_kind(kind: str, count: int, dataset: data.Dataset) -> None:
     digits = shapes.Digits(dataset.test.images, dataset.test.labels)
@@ -199,7 +202,7 @@ def test_pictures_of_one_kind(kind: str, count: int, dataset: data.Dataset) -> N
     assert doubted <= 0.15 * count
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(60, marks=SLOW)])
+@pytest.mark.parametrize("count", [8, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", made.OTHERS)
 def test_doubt_where_there_is_no_single_digit(kind: str, count: int, dataset: data.Dataset) -> None:
     digits = shapes.Digits(dataset.test.images, dataset.test.labels)

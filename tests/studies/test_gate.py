@@ -100,7 +100,7 @@ def test_forged_study_is_refused(folder: Path, alter: Alter, message: str) -> No
     [
         *(
             ("run", *FORGED_RUNS[forged])
-            for forged in ("no JSON", "deep", "percent of the history")
+            for forged in ("no JSON", "a named pipe", "deep", "percent of the history")
         ),
         *(("study.json", *FORGED_STUDIES[forged]) for forged in ("deep", "a name of two lines")),
     ],
