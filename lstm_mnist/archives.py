@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import DataError, OutputError
+from lstm_mnist.system.errors import DataError, OutputError, first_line
 
 BUILDER = "mnist:3.0.1"
 ARCHIVES = Path(__file__).parent / "archives"
@@ -117,8 +117,7 @@ def _made(work: Path) -> Any:
                 download_config=tfds.download.DownloadConfig(manual_dir=ARCHIVES),
             )
     except Exception as error:  # each of TFDS's writers raises errors of its own
-        reason = next(iter(str(error).splitlines()), "")
-        raise OutputError(f"{type(error).__name__}: {reason}") from error
+        raise OutputError(f"{type(error).__name__}: {first_line(error)}") from error
     return builder
 
 
@@ -171,7 +170,7 @@ def read(builder: Any, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
             f"{name}: SHA-256 {actual}, expected {expected.get(name, 'one that is not known')}"
             for name, actual in _digests(builder, split).items()
         ]
-        reason = "; ".join((str(error).splitlines()[0], *found))
+        reason = "; ".join((first_line(error), *found))
         raise damaged(builder.data_path, f"{split} split: {reason}") from error
     labels = stored["label"].astype(np.uint8)
     position = np.argsort(_archive_index(split, len(labels)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import PictureError
+from lstm_mnist.system.errors import PictureError, first_line
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # Formats that Pillow reads if it was built with them or has a plug-in.
@@ -66,7 +66,7 @@ def decode(file: Path | IO[bytes], max_pixels: int) -> tuple[Pixels, float]:
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # each of Pillow's decoders raises errors of its own
-        raise PictureError(f"is damaged: {error}") from error
+        raise PictureError(f"is damaged: {first_line(error)}") from error
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     values = np.array(image, np.float32)
     values = values.reshape(*values.shape[:2], -1)

@@ -16,7 +16,13 @@ from lstm_mnist.recurrence import library
 from lstm_mnist.runs import run_folder
 from lstm_mnist.studies import records
 from lstm_mnist.system import files, runtime
-from lstm_mnist.system.errors import DivergedError, MachineError, UsageError, UserError
+from lstm_mnist.system.errors import (
+    DivergedError,
+    MachineError,
+    UsageError,
+    UserError,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -215,8 +221,7 @@ def _client(scheduler: str | None, workers: int) -> Iterator["Client"]:
                 )
             )
         except (RuntimeError, OSError) as error:
-            reason = next(iter(str(error).splitlines()), "")
-            raise MachineError(f"Dask starts no workers here: {reason}") from error
+            raise MachineError(f"Dask starts no workers here: {first_line(error)}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         yield stack.enter_context(distributed.Client(cluster))
@@ -240,7 +245,7 @@ def _check_scheduler(address: str) -> None:
     except TimeoutError:
         reason = f"nothing that Dask understands came within {PATIENCE} s"
     except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
     else:
         if kind == "Scheduler":
             return

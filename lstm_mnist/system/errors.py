@@ -98,6 +98,12 @@ def _is_exhausted(error: Exception) -> bool:
     return type(error).__name__ == "ResourceExhaustedError"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that is not blank, else the error's type."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 def report(error: Exception, version: str) -> str:
     """Write all that is known about an unexpected error to a file; return the line to print.
 
@@ -112,8 +118,7 @@ def report(error: Exception, version: str) -> str:
     except OSError:
         print(told, file=sys.stderr)
         place = "above"
-    first = next(iter(str(error).splitlines()), "")
-    return f"unexpected {type(error).__name__}: {first:.200}; details: {place}"
+    return f"unexpected {type(error).__name__}: {first_line(error):.200}; details: {place}"
 
 
 def _written(text: str) -> Path:

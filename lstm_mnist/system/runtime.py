@@ -15,7 +15,7 @@ from typing import Any
 import absl.logging
 
 from lstm_mnist.system import quiet, resources
-from lstm_mnist.system.errors import MachineError, UsageError
+from lstm_mnist.system.errors import MachineError, UsageError, first_line
 
 DEVICES = ("auto", "cpu", "gpu")
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -121,7 +121,7 @@ def _cause(error: BaseException) -> str:
     """Return the first line of an error's root cause: TensorFlow's quote whole tracebacks."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return first_line(error)
 
 
 def versions() -> dict[str, str]:

@@ -103,6 +103,19 @@ def test_thread_that_is_not_granted(tmp_path: Path) -> None:
     assert told == "the machine grants no further thread: raise `ulimit -u`"
 
 
+def test_error_whose_message_begins_with_blank_lines(tmp_path: Path) -> None:
+    raising = 'def fail():\n    raise ImportError("""\n \n damaged \nat length""")\n'
+    fault = raising + BROKEN.format("fail()")
+    told = one_line(program(tmp_path, "check", "run", before=fault, TMPDIR=str(tmp_path)), 70)
+    assert told.startswith("unexpected ImportError: damaged; details: ")
+
+
+def test_error_without_a_message(tmp_path: Path) -> None:
+    fault = BROKEN.format("next(iter(()))")
+    told = one_line(program(tmp_path, "check", "run", before=fault, TMPDIR=str(tmp_path)), 70)
+    assert told.startswith("unexpected StopIteration: StopIteration; details: ")
+
+
 def test_last_resort(tmp_path: Path) -> None:
     fault = BROKEN.format("1 / 0")
     told = one_line(program(tmp_path, "check", "run", before=fault, TMPDIR=str(tmp_path)), 70)
