@@ -53,6 +53,7 @@ WORDS = {
     "early mean, points": "前期均值，百分点",
     "share that falls": "跌落的比例",
     "no runs yet": "尚无运行",
+    "not before all planned runs are there": "计划中的运行全部完成之后才给出",
     "first falls": "首次跌落的 epoch",
     "pair": "一对",
     "fell": "跌落",

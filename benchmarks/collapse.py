@@ -4,7 +4,7 @@ The runs are made by the command that docs/protocol.md names; nothing is trained
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -17,12 +17,15 @@ from lstm_mnist.studies import records, statistics
 
 PATH = record.FOLDER / "collapse.json"
 EPOCHS = (30, 60, 90)
+SEEDS = range(10)  # planned of each variant
 # Variants by their gates: plain, clipped, and with a falling rate.
 ARMS = {
     "hard sigmoid": ("original", "original_clipped", "original_cosine"),
     "sigmoid": ("document", "document_clipped", "stable"),
 }
+PLAIN = ("original", "document")
 NOTHING = "| no runs yet |\n|---|\n"
+UNFINISHED = "| not before all planned runs are there |\n|---|\n"
 
 Groups = Mapping[str, list[records.Record]]
 
@@ -30,6 +33,15 @@ Groups = Mapping[str, list[records.Record]]
 def read(path: Path = PATH) -> Groups:
     """Return the study's runs by variant; empty until the study is made."""
     return records.pooled(records.read([path], diverged=True)) if path.exists() else {}
+
+
+def complete(groups: Groups, names: Iterable[str]) -> bool:
+    """Return whether all runs that the protocol plans of these variants are there."""
+    planned = [(seed, EPOCHS[-1]) for seed in SEEDS]
+    return all(
+        sorted((run.config.seed, run.config.epochs) for run in groups.get(name, ())) == planned
+        for name in names
+    )
 
 
 def table_of_falls(groups: Groups) -> str:
@@ -61,18 +73,16 @@ def table_of_falls(groups: Groups) -> str:
 
 def pairs() -> list[tuple[str, str]]:
     """Return the pairs of variants that the protocol compares."""
-    plain = [names[0] for names in ARMS.values()]
     changed = [(names[0], other) for names in ARMS.values() for other in names[1:]]
-    return [(plain[0], plain[1]), *changed]
+    return [PLAIN, *changed]
 
 
 def table_of_tests(groups: Groups) -> str:
     """Return tests of which of gates, clipping and rate matter for the time to the first fall."""
-    there = [pair for pair in pairs() if all(name in groups for name in pair)]
-    if not there:
-        return NOTHING
+    if not complete(groups, itertools.chain(*ARMS.values())):
+        return UNFINISHED
     found = {}
-    for pair in there:
+    for pair in pairs():
         sides = (statistics.measures([run.test_curve for run in groups[name]]) for name in pair)
         found[pair] = statistics.compare(*sides, resamples=0)
     p = {"/".join(pair): each.p["first fall"] for pair, each in found.items()}
@@ -99,7 +109,7 @@ def announcements(groups: Groups) -> list[tuple[str, int, int, float, float]]:
     Both gains are taken after the epoch before the fall; the second is the median over the plain
     runs that have not fallen by the epoch of the fall.
     """
-    plain = [run for names in ARMS.values() for run in groups.get(names[0], ())]
+    plain = [run for name in PLAIN for run in groups[name]]
     falls = [(run, statistics.first_fall(run.test_curve)) for run in plain if run.dynamics]
     found = []
     for run, fall in falls:
@@ -120,11 +130,9 @@ def _gain(run: records.Record, epoch: int) -> float | None:
 
 def table_of_announcements(groups: Groups) -> str:
     """Return whether the gain of a run is larger before it falls than that of the others."""
+    if not complete(groups, PLAIN):
+        return UNFINISHED
     found = announcements(groups)
-    if not found:
-        return NOTHING
-    larger = sum(own > others for *_, own, others in found)
-    p = stats.binomtest(larger, len(found), alternative="greater").pvalue
     lines = [
         "| run | fell in epoch | gain before | median of those standing |",
         "|---|--:|--:|--:|",
@@ -133,7 +141,10 @@ def table_of_announcements(groups: Groups) -> str:
         f"| `{variant}`, seed {seed} | {fall} | {own:.2f} | {others:.2f} |"
         for variant, seed, fall, own, others in found
     ]
-    lines.append(f"| sign test, larger | {larger} of {len(found)} | p {p_value(p)} | |")
+    if found:
+        larger = sum(own > others for *_, own, others in found)
+        p = stats.binomtest(larger, len(found), alternative="greater").pvalue
+        lines.append(f"| sign test, larger | {larger} of {len(found)} | p {p_value(p)} | |")
     return "\n".join(lines) + "\n"
 
 

@@ -208,6 +208,15 @@ def collapse() -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
+def planned(groups: dict[str, list[dict[str, Any]]], *names: str) -> bool:
+    """Return whether seeds 0 to 9 are there, to 90 epochs, of variants of the study."""
+    wanted = [(seed, 90) for seed in range(10)]
+    return all(
+        [(run["config"]["seed"], run["config"]["epochs"]) for run in groups.get(name, ())] == wanted
+        for name in names
+    )
+
+
 def test_tables_of_falls() -> None:
     groups = collapse()
     for label, *cells in rows("falls"):
@@ -217,6 +226,11 @@ def test_tables_of_falls() -> None:
             shown(cell, by, len(fell), 100 * by / len(fell), *exact(by, len(fell)))
         assert cells[3] == (", ".join(map(str, sorted(times[fell]))) or "none")
     found = rows("fall_tests")
+    hard, sigmoid = (
+        ["original", "original_clipped", "original_cosine"],
+        ["document_clipped", "stable"],
+    )
+    assert len(found) == (5 if planned(groups, *hard, "document", *sigmoid) else 0)
     sides = [
         [curves(groups[name])["test"] for name in label.split("`")[1::2]] for label, *_ in found
     ]
@@ -236,12 +250,12 @@ def test_table_of_gains() -> None:
     ]
     column = 3  # of `dynamics`
     found = rows("gains")
-    fallen = [(run, time) for run, time, fell in plain if fell and run.get("dynamics")]
-    if not fallen:
+    if not planned(groups, "original", "document"):
         assert found == []
         return
+    fallen = [(run, time) for run, time, fell in plain if fell]
     larger = 0
-    for (label, *cells), (run, time) in zip(found, fallen, strict=False):
+    for (label, *cells), (run, time) in zip(found[:-1], fallen, strict=True):
         own = run["dynamics"][time - 2][column]
         others = np.median(
             [
@@ -256,6 +270,8 @@ def test_table_of_gains() -> None:
         shown(cells[2], float(others))
         larger += own > others
     shown(found[-1][1], larger, len(fallen))
+    sign_test = stats.binomtest(larger, len(fallen), alternative="greater")
+    shown_p(found[-1][2].removeprefix("p "), sign_test.pvalue)
 
 
 def test_table_of_characteristics() -> None:

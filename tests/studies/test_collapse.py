@@ -1,6 +1,7 @@
 """The tables and the picture of the study to 90 epochs, of runs that nobody trained."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from lstm_mnist.studies import records
 
 
 def runs(variant: str, *falls: int | None) -> list[records.Record]:
-    """Runs of 90 epochs that fall in these epochs; the gain of one that falls is the larger."""
+    """Ten runs of 90 epochs, the first of which fall in these epochs, with the larger gains."""
     made = []
-    for seed, fall in enumerate(falls):
+    for seed, fall in itertools.zip_longest(range(10), falls):
         curve = [98.0 if fall is None or epoch < fall else 90.0 for epoch in range(1, 91)]
         gains = [(1 if fall is None else 2) * epoch / 90 for epoch in range(1, 91)]
         made.append(
@@ -34,38 +35,74 @@ def runs(variant: str, *falls: int | None) -> list[records.Record]:
 @pytest.fixture(scope="module")
 def groups() -> dict[str, list[records.Record]]:
     return {
-        "original": runs("original", 20, 30, 31, None),
-        "original_clipped": runs("original_clipped", None, None, None, None),
-        "document": runs("document", 70, None, None, None),
+        "original": runs("original", 20, 30, 31),
+        "original_clipped": runs("original_clipped"),
+        "original_cosine": runs("original_cosine", 90),
+        "document": runs("document", 70),
+        "document_clipped": runs("document_clipped"),
+        "stable": runs("stable"),
     }
 
 
 def test_shares_that_have_fallen(groups: dict[str, list[records.Record]]) -> None:
-    head, _, original, clipped, document = collapse.table_of_falls(groups).splitlines()
+    head, _, original, clipped, cosine, document, *_ = collapse.table_of_falls(groups).splitlines()
     assert "fallen by 30 (95 %) | fallen by 60 (95 %) | fallen by 90 (95 %)" in head
     assert original == (
-        "| `original`, 4 | 2 of 4: 50 % (7 to 93) | 3 of 4: 75 % (19 to 99) "
-        "| 3 of 4: 75 % (19 to 99) | 20, 30, 31 | `compiled-1` |"
+        "| `original`, 10 | 2 of 10: 20 % (3 to 56) | 3 of 10: 30 % (7 to 65) "
+        "| 3 of 10: 30 % (7 to 65) | 20, 30, 31 | `compiled-1` |"
     )
-    assert clipped.count("0 of 4: 0 % (0 to 60)") == 3
+    assert clipped.count("0 of 10: 0 % (0 to 31)") == 3
     assert "| none |" in clipped
-    assert document.count("0 of 4") == 2
+    assert cosine.count("0 of 10") == 2
+    assert "| 90 |" in cosine
     assert "| 70 |" in document
 
 
-def test_only_pairs_that_are_there_are_compared(groups: dict[str, list[records.Record]]) -> None:
+def test_the_five_pairs_of_the_protocol_are_compared(
+    groups: dict[str, list[records.Record]],
+) -> None:
     _, _, *rows = collapse.table_of_tests(groups).splitlines()
     assert [row.split(" | ")[0] for row in rows] == [
         "| `original`, `document`",
         "| `original`, `original_clipped`",
+        "| `original`, `original_cosine`",
+        "| `document`, `document_clipped`",
+        "| `document`, `stable`",
     ]
-    assert [row.split(" | ")[1] for row in rows] == ["3 of 4, 1 of 4", "3 of 4, 0 of 4"]
+    assert [row.split(" | ")[1] for row in rows] == [
+        "3 of 10, 1 of 10",
+        "3 of 10, 0 of 10",
+        "3 of 10, 1 of 10",
+        "1 of 10, 0 of 10",
+        "1 of 10, 0 of 10",
+    ]
+
+
+def test_nothing_is_tested_before_all_planned_runs_are_there(
+    groups: dict[str, list[records.Record]],
+) -> None:
+    shorter = dataclasses.replace(
+        groups["document"][9], config=config.variant("document", seed=9, epochs=60)
+    )
+    for runs_of_document in ([], groups["document"][1:], [*groups["document"][:9], shorter]):
+        partial = {**groups, "document": runs_of_document}
+        assert collapse.table_of_tests(partial) == collapse.UNFINISHED
+        assert collapse.table_of_announcements(partial) == collapse.UNFINISHED
+    plain = {name: groups[name] for name in ("original", "document")}
+    assert collapse.table_of_tests(plain) == collapse.UNFINISHED
+    assert "sign test" in collapse.table_of_announcements(plain)
+    assert collapse.table_of_falls(plain).count("`, 10 |") == 2
+
+
+def test_no_fall_is_no_sign_test() -> None:
+    table = collapse.table_of_announcements({name: runs(name) for name in ("original", "document")})
+    assert len(table.splitlines()) == 2
 
 
 def test_gain_before_a_fall_is_set_beside_those_that_stand(
     groups: dict[str, list[records.Record]],
 ) -> None:
-    # After epoch 19 stand: three of `original`, of which two fall later, and four of `document`.
+    # After epoch 19 stand: nine of `original`, of which two fall later, and ten of `document`.
     variant, seed, fall, own, others = collapse.announcements(groups)[0]
     assert (variant, seed, fall) == ("original", 0, 20)
     assert own == pytest.approx(2 * 19 / 90)
@@ -79,9 +116,4 @@ def test_picture_and_nothing(groups: dict[str, list[records.Record]], tmp_path: 
     picture = (tmp_path / "falls.svg").read_text(encoding="utf-8")
     assert "<svg" in picture
     assert collapse.read(tmp_path / "none.json") == {}
-    for table in (
-        collapse.table_of_falls,
-        collapse.table_of_tests,
-        collapse.table_of_announcements,
-    ):
-        assert table({}) == collapse.NOTHING
+    assert collapse.table_of_falls({}) == collapse.NOTHING
