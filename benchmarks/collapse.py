@@ -1,13 +1,18 @@
 """What 90 epochs show of the collapse: tables and pictures of `results/collapse.json`.
 
 The runs are made by the command that docs/protocol.md names; nothing is trained here.
+`results/collapse.csv` is the `dynamics.csv` of one of them.
 """
 
+import csv
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -24,6 +29,10 @@ ARMS = {
     "sigmoid": ("document", "document_clipped", "stable"),
 }
 PLAIN = ("original", "document")
+# The run of which collapse.csv tells every 25 steps, and the epochs around its first two falls.
+SHOWN = ("original", 2)
+SHOWN_EPOCHS = (1, 10, 20, *range(24, 33), 40, 45, 50, 51, 52, 60, 70, 80, 90)
+STEPS_PER_EPOCH = 550
 NOTHING = "| no runs yet |\n|---|\n"
 UNFINISHED = "| not before all planned runs are there |\n|---|\n"
 
@@ -148,6 +157,57 @@ def table_of_announcements(groups: Groups) -> str:
     return "\n".join(lines) + "\n"
 
 
+def steps(path: Path = record.FOLDER / "collapse.csv") -> list[dict[str, float]]:
+    """Return the rows of the shown run's `dynamics.csv`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def table_of_run(groups: Groups, steps: Sequence[Mapping[str, float]]) -> str:
+    """Return how gradient, states and gain of the shown run develop."""
+    variant, seed = SHOWN
+    run = next((run for run in groups.get(variant, ()) if run.config.seed == seed), None)
+    if run is None or not run.dynamics:
+        return NOTHING
+    lines = [
+        "| epoch | test accuracy % | gradient norm: median | largest "
+        "| size of c: mean | largest | gain | saturated |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for epoch in SHOWN_EPOCHS:
+        within = [step for step in steps if epoch - 1 < step["step"] / STEPS_PER_EPOCH <= epoch]
+        norms = [step["gradient_norm"] for step in within]
+        after = run.dynamics[epoch - 1]
+        lines.append(
+            f"| {epoch} | {run.test_curve[epoch - 1]:.2f} | {median(norms):.2f} | {max(norms):.2f} "
+            f"| {median(step['cell_mean'] for step in within):.2f} "
+            f"| {max(step['cell_max'] for step in within):.1f} "
+            f"| {after.gain:.2f} | {after.saturated:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw_run(steps: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw loss, gradient norm and cell state size of the shown run."""
+    epochs = [step["step"] / STEPS_PER_EPOCH for step in steps]
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    panels = figure.subplots(3, sharex=True)
+    quantities = {
+        "loss (nats)": ["loss"],
+        "gradient norm": ["gradient_norm"],
+        "cell state |c|": ["cell_max", "cell_mean"],
+    }
+    for panel, (label, columns) in zip(panels, quantities.items(), strict=True):
+        for column in columns:
+            values = [step[column] for step in steps]
+            panel.plot(epochs, values, linewidth=0.8, label=column.rpartition("_")[2])
+        panel.set(yscale="log", ylabel=label)
+        panel.grid(alpha=0.3)
+    panels[-1].legend()
+    panels[-1].set_xlabel("epoch")
+    record.save(figure, path)
+
+
 def draw(groups: Groups, path: Path) -> None:
     """Draw the shares of runs that have not fallen, with intervals, and the gains, by gates."""
     figure = Figure(figsize=(9, 7), layout="constrained")
@@ -162,7 +222,8 @@ def draw(groups: Groups, path: Path) -> None:
                     epochs = range(1, len(gains) + 1)
                     panels[1, column].plot(epochs, gains, color=f"C{number}", linewidth=0.6)
         panels[0, column].set(title=gates, ylim=(-0.02, 1.02))
-        panels[0, column].legend(loc="lower left")
+        if any(name in groups for name in names):
+            panels[0, column].legend(loc="lower left")
         panels[1, column].set(yscale="log", xlabel="epoch")
         panels[1, column].axhline(1, color="black", linewidth=0.5)
         for panel in panels[:, column]:
@@ -172,12 +233,21 @@ def draw(groups: Groups, path: Path) -> None:
     record.save(figure, path)
 
 
-def _survival(panel: object, runs: Sequence[records.Record], name: str, colour: str) -> None:
+def _survival(panel: Axes, runs: Sequence[records.Record], name: str, colour: str) -> None:
     """Draw a Kaplan-Meier curve with its interval (log-log)."""
     falls = statistics.measures([run.test_curve for run in runs]).falls
     survival = stats.ecdf(falls).sf
-    survival.plot(panel, color=colour, label=f"{name} ({len(runs)})")
+    _stairs(panel, survival, color=colour, label=f"{name} ({len(runs)})")
     if falls.num_censored() < len(runs):  # else it is not defined
-        interval = survival.confidence_interval(method="log-log")
+        with warnings.catch_warnings():
+            # It has no width where no run or every run has fallen.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            interval = survival.confidence_interval(method="log-log")
         for end in (interval.low, interval.high):
-            end.plot(panel, color=colour, linestyle=":", linewidth=0.8)
+            _stairs(panel, end, color=colour, linestyle=":", linewidth=0.8)
+
+
+def _stairs(panel: Axes, shares: Any, **style: Any) -> None:
+    """Draw one of SciPy's distribution functions from the first to the last epoch."""
+    epochs, values = [0, *shares.quantiles, EPOCHS[-1]], [1, *shares.probabilities]
+    panel.step(epochs, [*values, values[-1]], where="post", **style)

@@ -1,11 +1,9 @@
 """Render the committed studies into the pages and their pictures: `python -m benchmarks.study`.
 
 `lstm_mnist/results/*.json` are what `compare --save` wrote, `results/*.json` what the modules of
-these names did (`results/comparison.json`: `python -m benchmarks`), and `results/collapse.csv` is
-the `dynamics.csv` of one run of `original`; nothing is measured here.
+these names did (`results/comparison.json`: `python -m benchmarks`); nothing is measured here.
 """
 
-import csv
 import itertools
 import json
 import re
@@ -51,7 +49,6 @@ SINGLE = {
     "--variant=original": ("original", 0),
     "--variant=prose": ("prose", 0),
 }
-STEPS_PER_EPOCH = 550
 
 Groups = dict[str, list[records.Record]]
 Tables = Mapping[str, Callable[[], str]]
@@ -78,7 +75,7 @@ def main() -> None:
     for module in (blanks, context):
         runs = records.read([sweep.path_of(module.NAME)])
         module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
-    draw_collapse(record.FOLDER / "collapse.csv", record.FOLDER / "collapse.svg")
+    collapse.draw_run(collapse.steps(), record.FOLDER / "collapse.svg")
     if runs_to_90 := collapse.read():
         collapse.draw(runs_to_90, record.FOLDER / "falls.svg")
 
@@ -119,6 +116,7 @@ def tables(groups: Groups, *, chinese: bool) -> Tables:
         "characteristics": lambda: characteristics.table(characteristics.read()),
         "falls": lambda: falls(collapse.read(), chinese=chinese),
         "fall_tests": lambda: collapse.table_of_tests(collapse.read()),
+        "run": lambda: collapse.table_of_run(collapse.read(), collapse.steps()),
         "gains": lambda: collapse.table_of_announcements(collapse.read()),
         "compare": lambda: printed(groups["original"]),
         "networks": lambda: table_of_networks(groups),
@@ -264,31 +262,6 @@ def printed(runs: list[records.Record]) -> str:
     """Return what `compare` prints about runs, as a code block."""
     (name,) = {run.label for run in runs}
     return f"```\n{text.describe(summary.summarise(name, runs), runs)}\n```\n"
-
-
-def draw_collapse(source: Path, path: Path) -> None:
-    """Draw loss, gradient norm and cell state size over one run."""
-    from matplotlib.figure import Figure
-
-    with source.open(newline="", encoding="utf-8") as file:
-        points = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    epochs = [point["step"] / STEPS_PER_EPOCH for point in points]
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    panels = figure.subplots(3, sharex=True)
-    quantities = {
-        "loss (nats)": ["loss"],
-        "gradient norm": ["gradient_norm"],
-        "cell state |c|": ["cell_max", "cell_mean"],
-    }
-    for panel, (label, columns) in zip(panels, quantities.items(), strict=True):
-        for column in columns:
-            values = [point[column] for point in points]
-            panel.plot(epochs, values, linewidth=0.8, label=column.rpartition("_")[2])
-        panel.set(yscale="log", ylabel=label)
-        panel.grid(alpha=0.3)
-    panels[-1].legend()
-    panels[-1].set_xlabel("epoch")
-    record.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -241,6 +241,39 @@ def test_tables_of_falls() -> None:
         shown_p(cells[3], corrected)
 
 
+def test_table_of_the_shown_run_and_what_is_said_of_it() -> None:
+    (run,) = (run for run in collapse()["original"] if run["config"]["seed"] == 2)
+    path = ROOT / "benchmarks" / "results" / "collapse.csv"
+    steps = np.loadtxt(path, delimiter=",", skiprows=1)
+    # Every 25 of 550 steps; the columns are step, loss, gradient norm, mean and largest |c|.
+    norm, mean, largest = np.moveaxis(steps.reshape(90, 22, 5), 2, 0)[2:]
+    accuracy = np.array(run["curves"]["test"])
+    gain, saturated = np.array([[row[3], row[4]] for row in run["dynamics"]]).T
+    for epoch, *cells in rows("run"):
+        index = int(epoch) - 1
+        expected = (
+            accuracy[index],
+            np.median(norm[index]),
+            norm[index].max(),
+            np.median(mean[index]),
+            largest[index].max(),
+            gain[index],
+            saturated[index],
+        )
+        for cell, value in zip(cells, expected, strict=True):
+            shown(cell, value)
+    assert np.argmax(gain > 1) + 1 == 26
+    assert norm[:26].max() < norm[26].max()
+    assert falls(accuracy[None])[0] == [28]
+    assert np.argmin(accuracy[:45]) + 1 == 30
+    assert largest[:27].max() == largest[26].max()
+    assert largest[:30].max() == largest[28].max()
+    assert (gain[25:] > 1).all()
+    assert np.argmax(accuracy[30:50]) + 31 == 45
+    assert accuracy[50:].min() == accuracy[50] < accuracy[:50].min()
+    assert np.argmax(accuracy) + 1 == 23
+
+
 def test_table_of_gains() -> None:
     groups = collapse()
     plain = [
