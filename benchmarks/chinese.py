@@ -55,6 +55,7 @@ WORDS = {
     "no runs yet": "尚无运行",
     "not before all planned runs are there": "计划中的运行全部完成之后才给出",
     "first falls": "首次跌落的 epoch",
+    "accuracy % after epoch 90: median (range)": "epoch 90 之后的准确率 %：中位数（范围）",
     "pair": "一对",
     "fell": "跌落",
     "difference of the shares (95 %)": "比例之差（95 %）",

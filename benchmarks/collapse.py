@@ -60,8 +60,8 @@ def table_of_falls(groups: Groups) -> str:
     lines = [
         "| runs | "
         + " | ".join(f"fallen by {epoch} (95 %)" for epoch in EPOCHS)
-        + " | first falls | arithmetic |",
-        f"|---|{'--:|' * len(EPOCHS)}---|---|",
+        + f" | first falls | accuracy % after epoch {EPOCHS[-1]}: median (range) | arithmetic |",
+        f"|---|{'--:|' * len(EPOCHS)}---|--:|---|",
     ]
     for name in itertools.chain(*ARMS.values()):
         if not (runs := groups.get(name)):
@@ -72,10 +72,12 @@ def table_of_falls(groups: Groups) -> str:
             statistics.rate(sum(fall <= epoch for fall in found), len(runs)) for epoch in EPOCHS
         )
         cells = [f"{rate.count} of {rate.total}: {share(rate)}" for rate in rates]
+        ends = [run.test_curve[-1] for run in runs]
         arithmetic = ", ".join(f"`{each}`" for each in sorted({run.arithmetic for run in runs}))
         lines.append(
             f"| `{name}`, {len(runs)} | {' | '.join(cells)} "
-            f"| {', '.join(map(str, found)) or 'none'} | {arithmetic} |"
+            f"| {', '.join(map(str, found)) or 'none'} "
+            f"| {median(ends):.2f} ({min(ends):.2f} to {max(ends):.2f}) | {arithmetic} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -49,7 +49,7 @@ def test_shares_that_have_fallen(groups: dict[str, list[records.Record]]) -> Non
     assert "fallen by 30 (95 %) | fallen by 60 (95 %) | fallen by 90 (95 %)" in head
     assert original == (
         "| `original`, 10 | 2 of 10: 20 % (3 to 56) | 3 of 10: 30 % (7 to 65) "
-        "| 3 of 10: 30 % (7 to 65) | 20, 30, 31 | `compiled-1` |"
+        "| 3 of 10: 30 % (7 to 65) | 20, 30, 31 | 98.00 (90.00 to 98.00) | `compiled-1` |"
     )
     assert clipped.count("0 of 10: 0 % (0 to 31)") == 3
     assert "| none |" in clipped
