@@ -285,6 +285,8 @@ def test_table_of_the_shown_run_and_what_is_said_of_it() -> None:
     assert np.argmax(accuracy[30:50]) + 31 == 45
     assert accuracy[50:].min() == accuracy[50] < accuracy[:50].min()
     assert np.argmax(accuracy) + 1 == 23
+    ends = curves(collapse()["original"])["test"]
+    assert (ends[:, -1] > ends.max(axis=1) - 2).sum() == 3
 
 
 def test_table_of_gains() -> None:
