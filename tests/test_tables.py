@@ -196,6 +196,7 @@ def test_table_of_the_reported_pair() -> None:
             cells[2:], (within.any(axis=1), *reached, reached[0] & reached[1]), strict=True
         ):
             shown(cell, values.sum(), count)
+        assert (finals["train"][reached[1]] > 99.0).all()
 
 
 def collapse() -> dict[str, list[dict[str, Any]]]:
@@ -277,16 +278,36 @@ def test_table_of_the_shown_run_and_what_is_said_of_it() -> None:
             shown(cell, value)
     assert np.argmax(gain > 1) + 1 == 26
     assert norm[:26].max() < norm[26].max()
+    assert (norm[26] > norm[:26].max()).sum() == 1
     assert falls(accuracy[None])[0] == [28]
     assert np.argmin(accuracy[:45]) + 1 == 30
-    assert largest[:27].max() == largest[26].max()
+    assert largest[26].max() > largest[:26].max() == pytest.approx(16.5, abs=0.05)
     assert largest[:30].max() == largest[28].max()
+    assert accuracy[51:].max() == 96.49
     assert (gain[25:] > 1).all()
     assert np.argmax(accuracy[30:50]) + 31 == 45
     assert accuracy[50:].min() == accuracy[50] < accuracy[:50].min()
     assert np.argmax(accuracy) + 1 == 23
-    ends = curves(collapse()["original"])["test"]
-    assert (ends[:, -1] > ends.max(axis=1) - 2).sum() == 3
+
+
+def test_what_is_said_of_the_runs_of_original_to_90_epochs() -> None:
+    runs = collapse()["original"]
+    accuracies = curves(runs)["test"]
+    below = accuracies.max(axis=1) - accuracies[:, -1]
+    assert (below < 2).sum() == 3
+    assert [np.sort(below)[3], below.max()] == pytest.approx([2.6, 46.5], abs=0.05)
+    times, fell = falls(accuracies)
+    assert fell.all()
+    assert (min(times), max(times)) == (20, 36)
+    gains, saturated = np.moveaxis(
+        np.array([[row[3:5] for row in run["dynamics"]] for run in runs]), 2, 0
+    )
+    before = np.array([gain[time - 2] for gain, time in zip(gains, times, strict=True)])
+    assert np.sort(before[before < 1]) == pytest.approx([0.79, 0.98], abs=0.005)
+    stood = np.sort(times - 1 - np.argmax(gains > 1, axis=1))
+    assert [*stood[-5:]] == [7, 9, 9, 10, 11]
+    ranges = [[each.min(), each.max()] for each in (saturated[:, 0], saturated[:, -1])]
+    assert np.array(ranges) == pytest.approx(np.array([[0.07, 0.09], [0.80, 0.89]]), abs=0.005)
 
 
 def test_table_of_gains() -> None:
