@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmarks import record
-from benchmarks.verdicts import p_value, share
+from benchmarks.verdicts import NOTHING, arithmetic, p_value, share
+from lstm_mnist.recording import STEPS
 from lstm_mnist.studies import records, statistics
 
 PATH = record.FOLDER / "collapse.json"
@@ -28,12 +29,10 @@ ARMS = {
     "hard sigmoid": ("original", "original_clipped", "original_cosine"),
     "sigmoid": ("document", "document_clipped", "stable"),
 }
-PLAIN = ("original", "document")
+PLAIN = tuple(names[0] for names in ARMS.values())
 # The run of which collapse.csv tells every 25 steps, and the epochs around its first two falls.
 SHOWN = ("original", 2)
 SHOWN_EPOCHS = (1, 10, 20, *range(23, 34), 40, 45, 50, 51, 52, 54, 60, 70, 71, 80, 90)
-STEPS_PER_EPOCH = 550
-NOTHING = "| no runs yet |\n|---|\n"
 UNFINISHED = "| not before all planned runs are there |\n|---|\n"
 
 Groups = Mapping[str, list[records.Record]]
@@ -73,16 +72,15 @@ def table_of_falls(groups: Groups) -> str:
         )
         cells = [f"{rate.count} of {rate.total}: {share(rate)}" for rate in rates]
         ends = [run.test_curve[-1] for run in runs]
-        arithmetic = ", ".join(f"`{each}`" for each in sorted({run.arithmetic for run in runs}))
         lines.append(
             f"| `{name}`, {len(runs)} | {' | '.join(cells)} "
             f"| {', '.join(map(str, found)) or 'none'} "
-            f"| {median(ends):.2f} ({min(ends):.2f} to {max(ends):.2f}) | {arithmetic} |"
+            f"| {median(ends):.2f} ({min(ends):.2f} to {max(ends):.2f}) | {arithmetic(runs)} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def pairs() -> list[tuple[str, str]]:
+def pairs() -> list[tuple[str, ...]]:
     """Return the pairs of variants that the protocol compares."""
     changed = [(names[0], other) for names in ARMS.values() for other in names[1:]]
     return [PLAIN, *changed]
@@ -177,7 +175,7 @@ def table_of_run(groups: Groups, steps: Sequence[Mapping[str, float]]) -> str:
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for epoch in SHOWN_EPOCHS:
-        within = [step for step in steps if epoch - 1 < step["step"] / STEPS_PER_EPOCH <= epoch]
+        within = [step for step in steps if epoch - 1 < step["step"] / STEPS <= epoch]
         norms = [step["gradient_norm"] for step in within]
         after = run.dynamics[epoch - 1]
         lines.append(
@@ -191,7 +189,7 @@ def table_of_run(groups: Groups, steps: Sequence[Mapping[str, float]]) -> str:
 
 def draw_run(steps: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw loss, gradient norm and cell state size of the shown run."""
-    epochs = [step["step"] / STEPS_PER_EPOCH for step in steps]
+    epochs = [step["step"] / STEPS for step in steps]
     figure = Figure(figsize=(9, 7), layout="constrained")
     panels = figure.subplots(3, sharex=True)
     quantities = {

@@ -154,7 +154,7 @@ def table_of_summary(groups: Groups) -> str:
     for name in SUMMARISED:
         group = summary.summarise(name, groups[name])
         rows[f"`{name}`, {group.count}"] = group
-        arithmetic[f"`{name}`, {group.count}"] = _arithmetic(groups[name])
+        arithmetic[f"`{name}`, {group.count}"] = verdicts.arithmetic(groups[name])
     lines = [
         "| runs | at the end: median (range) | highest on the way "
         f"| end at {reference.REPORTED_TEST} or above | collapsed | arithmetic |",
@@ -203,7 +203,7 @@ def table_of_variants(groups: Groups) -> str:
         if not (runs := groups.get(name)):
             continue
         group = summary.summarise(name, runs)
-        lines.append(_row(f"`{name}`, {group.count}", group, _arithmetic(runs)))
+        lines.append(_row(f"`{name}`, {group.count}", group, verdicts.arithmetic(runs)))
     return "\n".join(lines) + "\n"
 
 
@@ -226,16 +226,11 @@ def table_of_networks(groups: Groups) -> str:
             both += runs
         columns += [
             f"{group.collapses.count} of {group.count}",
-            _arithmetic(both),
+            verdicts.arithmetic(both),
             f"{facts['epoch_seconds']:.1f}",
         ]
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
-
-
-def _arithmetic(runs: list[records.Record]) -> str:
-    """Return what decided the bits of runs, in Markdown."""
-    return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
 
 
 def _row(label: str, group: summary.Summary, arithmetic: str) -> str:

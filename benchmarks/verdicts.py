@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks import collapse
 from lstm_mnist import config
 from lstm_mnist.studies import protocol, records, reference, statistics, summary, text
 
 Groups = Mapping[str, Sequence[records.Record]]
 
+NOTHING = "| no runs yet |\n|---|\n"
 MEASURES = (
     "| {runs} | mean of epochs {first} to {last}, points (95 %) | p | share that falls (95 %) | p "
     "| ends above (95 %) | p |"
@@ -38,7 +38,7 @@ def table_of_changes(groups: Groups) -> str:
         if len(changes) == 1 and same and runs[0].arithmetic == groups["original"][0].arithmetic:
             rows.append(_row(label, summary.changed(runs, groups["original"])))
     if not rows:
-        return collapse.NOTHING
+        return NOTHING
     return "\n".join([_head("change minus `original`"), "|---|--:|--:|--:|--:|--:|--:|", *rows, ""])
 
 
@@ -102,6 +102,11 @@ def _row(label: str, compared: statistics.Comparison) -> str:
 def p_value(p: float) -> str:
     """Return a p-value with two digits."""
     return "" if math.isnan(p) else "below 1e-4" if p < 1e-4 else f"{p:.2g}"
+
+
+def arithmetic(runs: Sequence[records.Record]) -> str:
+    """Return what decided the bits of runs, in Markdown."""
+    return ", ".join(f"`{name}`" for name in sorted({run.arithmetic for run in runs}))
 
 
 def share(rate: statistics.Rate) -> str:

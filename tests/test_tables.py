@@ -200,11 +200,8 @@ def test_table_of_the_reported_pair() -> None:
 
 
 def collapse() -> dict[str, list[dict[str, Any]]]:
-    path = ROOT / "benchmarks" / "results" / "collapse.json"
-    if not path.exists():
-        pytest.skip("the study to 90 epochs is not there yet")
     groups: dict[str, list[dict[str, Any]]] = {}
-    for run in study(path):
+    for run in study(ROOT / "benchmarks" / "results" / "collapse.json"):
         groups.setdefault(run["config"]["variant"], []).append(run)
     return groups
 
@@ -230,11 +227,9 @@ def test_tables_of_falls() -> None:
         ends = accuracies[:, -1]
         shown(cells[4], float(np.median(ends)), ends.min(), ends.max())
     found = rows("fall_tests")
-    hard, sigmoid = (
-        ["original", "original_clipped", "original_cosine"],
-        ["document_clipped", "stable"],
-    )
-    assert len(found) == (5 if planned(groups, *hard, "document", *sigmoid) else 0)
+    hard, sigmoid = ("original", "original_cosine"), ("document", "stable")
+    clipped = ("original_clipped", "document_clipped")
+    assert len(found) == (5 if planned(groups, *hard, *sigmoid, *clipped) else 0)
     sides = [
         [curves(groups[name])["test"] for name in label.split("`")[1::2]] for label, *_ in found
     ]

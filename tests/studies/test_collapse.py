@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made import made_run
 
-from benchmarks import collapse
+from benchmarks import collapse, verdicts
 from lstm_mnist import config
 from lstm_mnist.results import EpochDynamics
 from lstm_mnist.studies import records
@@ -116,4 +116,4 @@ def test_picture_and_nothing(groups: dict[str, list[records.Record]], tmp_path: 
     picture = (tmp_path / "falls.svg").read_text(encoding="utf-8")
     assert "<svg" in picture
     assert collapse.read(tmp_path / "none.json") == {}
-    assert collapse.table_of_falls({}) == collapse.NOTHING
+    assert collapse.table_of_falls({}) == verdicts.NOTHING
