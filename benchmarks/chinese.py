@@ -22,8 +22,6 @@ WORDS = {
     "median": "中位数",
     "min": "最低",
     "max": "最高",
-    "highest": "途中最高",
-    "collapsed (95 %)": "崩溃（95 %）",
     "verdict": "结论",
     "arithmetic": "算术",
     "diverged": "发散",

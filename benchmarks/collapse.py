@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -112,29 +112,43 @@ def table_of_tests(groups: Groups) -> str:
     return "\n".join(lines) + "\n"
 
 
-def announcements(groups: Groups) -> list[tuple[str, int, int, float, float]]:
-    """Return each fall's variant, seed and epoch, its run's gain, and that of runs still standing.
+class Announcement(NamedTuple):
+    """A fall of a plain run, and gains after the epoch before it."""
 
-    Both gains are taken after the epoch before the fall; the second is the median over the plain
-    runs that have not fallen by the epoch of the fall.
-    """
+    variant: str
+    seed: int
+    fall: int
+    own: float
+    standing: float  # median of the plain runs that have not fallen by the epoch of the fall
+    alike: float | None  # median of those with the same gates, if there are any
+
+
+def announcements(groups: Groups) -> list[Announcement]:
+    """Return the falls of plain runs at which others stand and the gains are finite."""
     plain = [run for name in PLAIN for run in groups[name]]
     falls = [(run, statistics.first_fall(run.test_curve)) for run in plain if run.dynamics]
     found = []
     for run, fall in falls:
         if fall is None:
             continue
-        own = _gain(run, fall - 1)
-        others = [_gain(other, fall - 1) for other, fell in falls if fell is None or fell > fall]
-        known = [gain for gain in others if gain is not None]
-        if own is not None and known:
-            found.append((run.config.variant, run.config.seed, fall, own, median(known)))
+        own, variant = _gain(run, fall - 1), run.config.variant
+        gains = [
+            (other.config.variant, gain)
+            for other, fell in falls
+            if (fell is None or fell > fall) and (gain := _gain(other, fall - 1)) is not None
+        ]
+        standing = [gain for _, gain in gains]
+        alike = [gain for name, gain in gains if name == variant]
+        if own is not None and standing:
+            among = median(alike) if alike else None
+            seed = run.config.seed
+            found.append(Announcement(variant, seed, fall, own, median(standing), among))
     return found
 
 
 def _gain(run: records.Record, epoch: int) -> float | None:
     assert run.dynamics
-    return run.dynamics[epoch - 1].gain if epoch <= len(run.dynamics) else None
+    return run.dynamics[epoch - 1].gain if 1 <= epoch <= len(run.dynamics) else None
 
 
 def table_of_announcements(groups: Groups) -> str:
@@ -143,18 +157,28 @@ def table_of_announcements(groups: Groups) -> str:
         return UNFINISHED
     found = announcements(groups)
     lines = [
-        "| run | fell in epoch | gain before | median of those standing |",
-        "|---|--:|--:|--:|",
+        "| run | fell in epoch | gain before | median of those standing | of the same gates |",
+        "|---|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| `{variant}`, seed {seed} | {fall} | {own:.2f} | {others:.2f} |"
-        for variant, seed, fall, own, others in found
+        f"| `{each.variant}`, seed {each.seed} | {each.fall} | {each.own:.2f} "
+        f"| {each.standing:.2f} | {'' if each.alike is None else f'{each.alike:.2f}'} |"
+        for each in found
     ]
     if found:
-        larger = sum(own > others for *_, own, others in found)
-        p = stats.binomtest(larger, len(found), alternative="greater").pvalue
-        lines.append(f"| sign test, larger | {larger} of {len(found)} | p {p_value(p)} | |")
+        pooled = _sign_test((each.own, each.standing) for each in found)
+        alike = _sign_test((each.own, each.alike) for each in found if each.alike is not None)
+        lines.append(f"| sign test, larger | | | {pooled} | {alike} |")
     return "\n".join(lines) + "\n"
+
+
+def _sign_test(pairs: Iterable[tuple[float, float]]) -> str:
+    """Return in how many pairs the first is larger, and the one-sided p-value."""
+    larger = [one > other for one, other in pairs]
+    if not larger:
+        return ""
+    p = stats.binomtest(sum(larger), len(larger), alternative="greater").pvalue
+    return f"{sum(larger)} of {len(larger)}, p {p_value(p)}"
 
 
 def steps(path: Path = record.FOLDER / "collapse.csv") -> list[dict[str, float]]:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         name, *flags = arguments
         return sabotaged(name, flags)
-    gates = json.loads(PATH.read_text(encoding="utf-8"))["gates"] if PATH.exists() else []
+    gates = kept(circumstances()) if PATH.exists() else []
     done = [(gate["sabotage"], gate["seed"]) for gate in gates]
     from benchmarks.sabotage import SABOTAGES
 
@@ -37,6 +37,16 @@ def main(arguments: Sequence[str]) -> int:
             print(gates[-1], flush=True)
             files.write_json(PATH, {**circumstances(), "gates": gates})
     return 0
+
+
+def kept(circumstances: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the gates that an earlier call wrote, if this program made them."""
+    written = json.loads(PATH.read_text(encoding="utf-8"))
+    for name in circumstances:
+        if written[name] != circumstances[name]:
+            raise SystemExit(f"{PATH} is of another {name}: remove it to gate everything anew")
+    gates: list[dict[str, Any]] = written["gates"]
+    return gates
 
 
 def circumstances() -> dict[str, Any]:
@@ -112,10 +122,8 @@ def table_of_unchanged(gates: Sequence[dict[str, Any]]) -> str:
 
 
 def _seconds(gates: Sequence[dict[str, Any]]) -> str:
-    """Return the seconds, empty if the machine was not quiet."""
+    """Return the seconds, and their range if there are several."""
     seconds = [gate["seconds"] for gate in gates]
-    if None in seconds:
-        return ""
     return record.spread(seconds, digits=0) if len(seconds) > 1 else f"{median(seconds):.0f}"
 
 

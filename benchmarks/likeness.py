@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.drawn import others, shapes
 from lstm_mnist import data
 from lstm_mnist.digits import likeness, preprocessing
+from lstm_mnist.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +34,10 @@ def main() -> None:
         np.quantile([measure(image, fitted) for image in held_out], 1 - exceeded)
         for measure, exceeded in zip((likeness.unlikeness, likeness.oddness), EXCEEDED, strict=True)
     ]
-    np.savez_compressed(
-        likeness.FILE,
-        **{name: array.astype(np.float16) for name, array in fitted._asdict().items()}
-        | {"variances": fitted.variances, "limits": np.array(limits, np.float32)},
-    )
+    arrays = {name: array.astype(np.float16) for name, array in fitted._asdict().items()}
+    arrays |= {"variances": fitted.variances, "limits": np.array(limits, np.float32)}
+    with files.replacing(likeness.FILE) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _fitted(images: Images, labels: NDArray[np.integer]) -> likeness.Likeness:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lstm_mnist.system import runtime
+from lstm_mnist.system import files, runtime
 
 FOLDER = Path(__file__).parent / "results"
 PEERS = ("torch", "jax")
@@ -38,5 +38,5 @@ def save(figure: Any, path: Path) -> None:
     """Write a Matplotlib figure as SVG: the same bytes for the same figure."""
     import matplotlib as mpl
 
-    with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": path.stem}), files.replacing(path) as temporary:
+        figure.savefig(temporary, metadata={"Date": None})

@@ -31,9 +31,7 @@ def main(description: str, name: str, runs: Mapping[str, config.Config]) -> list
     parser.add_argument("--data_dir", help="as of the other commands")
     arguments = parser.parse_args()
 
-    fleet.check_installed()
     folder: Path = arguments.study_dir
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {folder / label: each for label, each in runs.items()}
     with fleet.only_one(folder):
         if missing := fleet.missing(paths):

@@ -148,9 +148,9 @@ def _python(module: str, *arguments: str) -> str:
 
 
 def read(path: Path, circumstances: dict[str, Any]) -> Outcomes:
-    """Return what an earlier call wrote, if it was measured on the same machine and versions."""
+    """Return what an earlier call wrote, if it was measured here by this program."""
     written = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("machine", "versions"):
+    for name in ("machine", "versions", "git"):
         if written[name] != circumstances[name]:
             raise SystemExit(f"{path} was measured with another {name}: take another --output")
     return outcomes_of(written["runs"])

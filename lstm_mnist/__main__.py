@@ -79,6 +79,10 @@ def _run(arguments: list[str]) -> int:
         _, *extra = flags.FLAGS([name, *arguments])
     except (flags.Error, ValueError) as error:  # absl's own flags raise either
         raise UsageError(f"{' '.join(str(error).split())} (see {name} --help)") from error
+    known = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(command)}
+    for flag in map(flags.FLAGS.__getitem__, flags.FLAGS):
+        if flag.present and flag.name not in known:
+            raise UsageError(f"--{flag.name} is no flag of {name} (see {name} --help)")
     if flags.FLAGS.help:
         print(_help(name, flags.FLAGS.module_help(command)))
         return 0

@@ -128,7 +128,8 @@ def gate_change(
     from lstm_mnist.studies import gating
 
     known = calibration.read(against or calibration.COMMITTED)
-    known.check(library.arithmetic(layers.choose(known.config.kernel)))
+    arithmetic = library.arithmetic(layers.choose(known.config.kernel))
+    known.check(calibration.on(arithmetic, layers.device()))
     known.check_seeds(range(seed, seed + plan.max_runs))
     return gating.gate(known, dataset, build, plan, seed)
 

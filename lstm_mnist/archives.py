@@ -146,10 +146,13 @@ def _digests(builder: Any, split: str) -> dict[str, str]:
 def _check_archives() -> None:
     for name, expected in ARCHIVE_SHA256.items():
         path = ARCHIVES / name
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
-        if actual != expected:
+        try:
+            actual = f"SHA-256 {hashlib.sha256(files.read(path)).hexdigest()}"
+        except OSError as error:
+            actual = str(error.strerror)
+        if actual != f"SHA-256 {expected}":
             raise DataError(
-                f"{path} is not the archive it should be (SHA-256 {actual}, expected {expected}): "
+                f"{path} is not the archive it should be ({actual}, expected SHA-256 {expected}): "
                 "install the package again"
             )
 

@@ -47,6 +47,8 @@ class Setting:
             return None if value in self.choices else f"is none of {', '.join(self.choices)}"
         if self.allows(value):
             return None
+        if self.minimum <= value <= self.maximum:
+            return f"is {value}, which float32 cannot hold"
         return f"is not from {self.minimum} to {self.maximum}"
 
     def allows(self, value: float) -> bool:

@@ -137,6 +137,8 @@ def load_trace(path: Path) -> Trace:
     try:
         with files.reading(path) as file, np.load(file) as npz:
             arrays = dict(npz)
+    except MemoryError:
+        raise
     except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
         raise DataError(f"{path} is not a readable NPZ file: {first_line(error)}") from error
     missing = [name for name in ("loss", "accuracy_percent", *_SHAPES) if name not in arrays]
@@ -151,7 +153,9 @@ def load_trace(path: Path) -> Trace:
         if arrays[name].dtype.kind not in "fu" or not np.isfinite(arrays[name]).all():
             raise DataError(f"{path}: {name} does not hold finite numbers alone")
     correct = _correct(arrays["accuracy_percent"])
-    if np.max(np.abs(correct - np.rint(correct))) > _COUNT_TOLERANCE:
+    counts = np.rint(correct)
+    counted = (counts >= 0) & (counts <= [TRAIN_SIZE, TEST_SIZE])
+    if not counted.all() or np.max(np.abs(correct - counts)) > _COUNT_TOLERANCE:
         raise DataError(f"{path}: accuracy_percent does not hold accuracies of this data")
     return Trace(seed, digests, arrays)
 
@@ -160,14 +164,14 @@ def _load_passes(path: Path) -> tuple[int, list[str]]:
     """Return the seed and the passes' digests that a trace's JSON file holds."""
     try:
         fields = files.parse_json(files.read(path))
-        seed = int(fields["seed"])
+        seed = fields["seed"]
         names, digests = zip(*fields["label_order_sha256"], strict=True)
         known = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} does not hold a trace's seed and label_order_sha256: {error!r}"
         ) from error
-    if not known or not 0 <= seed < 2**32:
+    if not known or type(seed) is not int or not 0 <= seed < 2**32:
         raise DataError(f"{path} does not hold a trace's seed and label_order_sha256")
     if names != PASSES * (len(names) // len(PASSES)):
         raise DataError(f"{path}: the passes must be {', '.join(PASSES)}, epoch after epoch")

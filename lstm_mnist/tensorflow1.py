@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy import stats
 
 from lstm_mnist import networks
 from lstm_mnist.config import Config
@@ -267,7 +268,7 @@ def initial_weight_checks(settings: Config) -> Iterator[Check]:
 def _glorot_uniform_checks(quantity: str, values: NDArray[np.float32]) -> Iterator[Check]:
     """Compare [seeds, in, out] with the uniform distribution in +-sqrt(6 / (in + out))."""
     limit = math.sqrt(6 / sum(values.shape[1:]))
-    scaled = np.sort(values.ravel().astype(np.float64)) / limit
+    scaled = values.ravel().astype(np.float64) / limit
     beyond = int(np.sum(np.abs(scaled) > 1 + 1e-6))
     yield Check.counted(f"{quantity}: entries beyond {limit:.3f}", beyond, 0)
     size = scaled.size
@@ -278,13 +279,10 @@ def _glorot_uniform_checks(quantity: str, values: NDArray[np.float32]) -> Iterat
         # Hoeffding's inequality for 3u^2 in [0, 3].
         3 * math.sqrt(math.log(2 / FALSE_ALARM) / (2 * size)),
     )
-    expected = (scaled + 1) / 2
-    distance = np.max(
-        np.maximum(np.arange(1, size + 1) / size - expected, expected - np.arange(size) / size)
-    )
+    uniform = stats.uniform(-1, 2)
     yield Check.close(
         f"{quantity}: Kolmogorov-Smirnov distance",
-        distance,
+        stats.ks_1samp(scaled, uniform.cdf, method="asymp").statistic,
         0.0,
         math.sqrt(math.log(2 / FALSE_ALARM) / (2 * size)),
     )

@@ -255,10 +255,9 @@ def predict(model: keras.Model, images: NDArray[Any]) -> NDArray[np.float32]:
 
 def probabilities(logits: NDArray[np.float32]) -> Probabilities:
     """Return the softmax of logits [..., 10]."""
-    logits = logits.astype(np.float64)
-    # Less the largest one, so that neither the exponentials nor their sum leave the range.
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    from scipy import special  # late, because a training does not need it
+
+    return special.softmax(logits.astype(np.float64), axis=-1)
 
 
 def score(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> Score:

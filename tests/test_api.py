@@ -30,6 +30,7 @@ def test_example_runs(example: str, data_dir: Path, tmp_path: Path) -> None:
         ({"schedule": "cos"}, "schedule is none of constant, cosine"),
         ({"context": 40}, "context is not from 1 to 28"),
         ({"learning_rate": -1.0}, "learning_rate is not from"),
+        ({"epsilon": 1e-50}, "epsilon is 1e-50, which float32 cannot hold"),
         ({"bidirectional": "no"}, "bidirectional is 'no', not bool"),
         ({"units": 8.0}, "units is 8.0, not int"),
         ({"seed": None}, "seed is None, not int"),

@@ -1,5 +1,6 @@
 """Check the accuracies of finished runs against thresholds."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,8 @@ _EVALUATE = flags.DEFINE_bool(
     "run's files tell are exit code 3.",
 )
 flags.adopt_module_key_flags(thresholds)
-for _name in ("data_dir", common.DEVICE.name, common.HELP.name):
-    flags.declare_key_flag(_name)
+for _flag in (common.DATA_DIR, common.DEVICE, common.HELP):
+    flags.declare_key_flag(_flag.name)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     wanted = thresholds.wanted()
     if _EVALUATE.value and (files := [path for path in named if path.is_file()]):
         raise UsageError(f"--evaluate: {files[0]} is a file and holds no networks: give folders")
+    for flag in () if _EVALUATE.value else (common.DATA_DIR, common.DEVICE):
+        if flag.present:
+            raise UsageError(f"--{flag.name} is for --evaluate: give that too, or omit the flag")
     runs = records.read(named)
     if _EVALUATE.value:
         _evaluate([folder for path in named for folder in records.folders(path)], runs)
@@ -68,7 +72,9 @@ def _evaluate(folders: Sequence[Path], runs: Sequence[records.Record]) -> None:
         for name, epoch in ((run_folder.BEST_MODEL, run.best), (run_folder.FINAL_MODEL, run.final)):
             path = folder / name
             network = model_files.load(path)
-            if _shapes(network) != _shapes(networks.build(run.config)):
+            # By whatever kernel the run was: all have the same weights.
+            expected = networks.build(dataclasses.replace(run.config, kernel="keras"))
+            if _shapes(network) != _shapes(expected):
                 raise DataError(f"{path} is not the network of its run's settings")
             for split, examples in dataset._asdict().items():
                 scored = training.evaluate(network, examples).correct

@@ -12,7 +12,7 @@ from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import UsageError
 
 HELP = flags.DEFINE_bool("help", False, "Show this help and exit.", short_name="h")
-_DATA_DIR = paths.define(
+DATA_DIR = paths.define(
     "data_dir",
     None,
     "Folder in which TensorFlow Datasets keeps MNIST; prepared there if missing. "
@@ -38,7 +38,7 @@ def data_dir() -> str | None:
     Raises UsageError if it, or TFDS_DATA_DIR in its place, is no folder of this machine, or both
     are missing where the user has no home folder.
     """
-    path: str | None = _DATA_DIR.value
+    path: str | None = DATA_DIR.value
     variable = os.environ.get("TFDS_DATA_DIR")
     if variable == "":  # which TFDS would take for the current folder
         del os.environ["TFDS_DATA_DIR"]

@@ -53,10 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
     gate = thresholds.wanted()
-    paths.check_outputs(paths.of(_SAVE.value))
+    named = paths.of(*(_FROM.value or ()), *arguments)
+    paths.check_outputs(paths.of(_SAVE.value), kept=named)
     for report in paths.of(_REPORT.value):
-        named = paths.of(*(_FROM.value or ()), *arguments, _SAVE.value)
-        paths.check_outputs(reports.places(report), kept=named)
+        paths.check_outputs(reports.places(report), kept=[*named, *paths.of(_SAVE.value)])
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())
@@ -90,9 +90,10 @@ def _refuse_flags_of_training() -> None:
     """Raise UsageError for flags without an effect on finished runs, and for a second --from."""
     if flags.FLAGS["from"].present > 1:
         raise UsageError("--from is given twice: give all folders and files after the first one")
-    own = {flag.name for flag in (_VARIANTS, _STUDY_DIR, _WORKERS, _SCHEDULER)}
-    for name in sorted(own | {*config.SETTINGS, "network", recipe.RECORD_DYNAMICS.name}):
-        if name in flags.FLAGS and flags.FLAGS[name].present:
+    shared = (common.DATA_DIR, common.DEVICE, common.KERNEL, recipe.RECORD_DYNAMICS)
+    own = {flag.name for flag in (_VARIANTS, _STUDY_DIR, _WORKERS, _SCHEDULER, *shared)}
+    for name in sorted(own | recipe.NAMES):
+        if flags.FLAGS[name].present:
             raise UsageError(f"--{name} is for training: it goes with --runs, not with --from")
 
 
@@ -106,7 +107,7 @@ def _trained() -> Iterator[Path]:
         )
     if _SCHEDULER.value == "":
         raise UsageError("--scheduler= is empty: name an address, or omit the flag")
-    fleet.check_installed()
+    fleet.check_installed(_RUNS.name, "tqdm")
     data_dir = common.data_dir()
     folder = Path(_STUDY_DIR.value)
     settings = [recipe.chosen(name, s) for s in range(_RUNS.value) for name in _VARIANTS.value]

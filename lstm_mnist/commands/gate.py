@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -75,7 +75,8 @@ _STUDY_DIR = paths.define(
     OutputError,
 )
 _VARIANT = flags.DEFINE_enum("variant", "stable", list(config.VARIANTS), config.VARIANTS_HELP)
-flags.adopt_module_key_flags(recipe)
+for _name in recipe.NAMES:
+    flags.declare_key_flag(_name)
 flags.adopt_module_key_flags(common)
 flags.FLAGS.set_default("epochs", EPOCHS)
 
@@ -92,22 +93,18 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. Raises UserError; AccuracyError where the program does not pass."""
     began = time.perf_counter()
     common.refuse(arguments)
-    data_dir = common.data_dir()
+    _refuse_flags_without_effect()
     paths.check_outputs(paths.of(_JUNIT.value, _SAVE.value), kept=paths.of(_AGAINST.value))
-    if os.environ.get(SUMMARY):
-        files.check_file(Path(os.environ[SUMMARY]))
-    if _WORKERS.value > 1:
-        fleet.check_installed()
-    if _CALIBRATE.value:
-        for flag in (_QUICK, _AGAINST, _JUNIT, _JSON):
-            if flag.present:
-                raise UsageError(f"--{flag.name} is for a gate: leave it away with --calibrate")
-        _calibrate(data_dir)
-        return 0
-    if _RUNS.value or _SAVE.value:
-        raise UsageError("--runs and --save belong to --calibrate: give it, or leave them away")
     if _JUNIT.value:
         _remove_verdict(Path(_JUNIT.value))
+    data_dir = common.data_dir()
+    if _WORKERS.value > 1:
+        fleet.check_installed(_WORKERS.name)
+    if _CALIBRATE.value:
+        _calibrate(data_dir)
+        return 0
+    if os.environ.get(SUMMARY):
+        files.check_file(Path(os.environ[SUMMARY]))
     known = calibration.read(Path(_AGAINST.value or calibration.COMMITTED))
     plan = Plan(
         false_alarm=_FALSE_ALARM.value,
@@ -130,6 +127,17 @@ def main(arguments: Sequence[str]) -> int:
             _tell(f"{found.sentence}. {found.seconds:.0f} s.")
             _tell(*(_notes(found)))
     return 0
+
+
+def _refuse_flags_without_effect() -> None:
+    """Raise UsageError for flags of a gate with --calibrate, and for its flags without it."""
+    of_gates = (_QUICK, _AGAINST, _FALSE_ALARM, _POWER, _DROP, _MAX_RUNS, _JUNIT, _JSON)
+    for flag in of_gates if _CALIBRATE.value else (_RUNS, _SAVE, _STUDY_DIR):
+        if flag.present:
+            how = "is for a gate: omit it with" if _CALIBRATE.value else "goes with"
+            raise UsageError(f"--{flag.name} {how} --{_CALIBRATE.name}")
+    if _QUICK.value and _WORKERS.present:
+        raise UsageError(f"--{_QUICK.name} trains no run: omit --{_WORKERS.name}")
 
 
 def _remove_verdict(path: Path) -> None:
@@ -193,7 +201,7 @@ def _judged(
     from lstm_mnist.studies import golden
 
     kernel = layers.choose(common.KERNEL.value)
-    known.check(calibration.on(library.arithmetic(kernel), device))
+    known.check(calibration.on(library.arithmetic(kernel), device["kind"]))
     _progress(f"{outcome.calibrated(known)}.")
     (first,) = _configs(known.config, known.config.seed, 1)
     found = outcome.Outcome(
@@ -210,7 +218,7 @@ def _judged(
             )
 
 
-def _started(data_dir: str | None) -> "tuple[dict[str, object], Dataset]":
+def _started(data_dir: str | None) -> "tuple[dict[str, Any], Dataset]":
     """Start TensorFlow, and return what it runs on, and the data."""
     device = runtime.start(common.DEVICE.value, library.choose(common.KERNEL.value))
     from lstm_mnist import data
@@ -221,7 +229,7 @@ def _started(data_dir: str | None) -> "tuple[dict[str, object], Dataset]":
 def _trained(
     runs: Mapping[Path, config.Config],
     dataset: "Dataset",
-    device: dict[str, object],
+    device: dict[str, Any],
     data_dir: str | None,
 ) -> Generator[records.Record, None, None]:
     """Train runs, in this process or side by side, and yield them in order."""
@@ -262,6 +270,7 @@ def _calibrate(data_dir: str | None) -> None:
         raise UsageError("--calibrate needs --runs=N and --save=FILE")
     first = FIRST_CALIBRATED if _SEED.value is None else _SEED.value
     configs = _configs(recipe.chosen(_VARIANT.value, first), first, _RUNS.value)
+    calibration.check_batches(configs[0])
     folder = Path(_STUDY_DIR.value)
     runs = fleet.folders(folder, configs)
     with fleet.only_one(folder):
@@ -269,6 +278,7 @@ def _calibrate(data_dir: str | None) -> None:
         device, dataset = _started(data_dir)
         from lstm_mnist.studies import golden
 
+        _check_finished(records.read(path for path in runs if path not in missing), device)
         with contextlib.closing(_trained(missing, dataset, device, data_dir)) as finished:
             for run in finished:
                 _tell(f"{run.folder}: test {run.final.test.percent:.2f} %, {run.seconds:.0f} s")
@@ -279,3 +289,20 @@ def _calibrate(data_dir: str | None) -> None:
             raise UsageError(f"--study_dir={folder}: {error}") from error
     calibration.write(Path(_SAVE.value), made)
     _tell(f"{outcome.calibrated(made)}.")
+
+
+def _check_finished(runs: Sequence[records.Record], device: dict[str, Any]) -> None:
+    """Raise UsageError for a run that was not made by this program, as it is and where it is.
+
+    The golden values are: of two programs, they would not belong to the runs.
+    """
+    from lstm_mnist.recurrence import layers
+
+    arithmetic = library.arithmetic(layers.choose(common.KERNEL.value))
+    here = (runtime.git_state(), runtime.versions(), arithmetic, device["kind"])
+    for run in runs:
+        if (run.git, run.versions, run.arithmetic, run.device["kind"]) != here:
+            raise UsageError(
+                f"--study_dir={_STUDY_DIR.value}: {run.folder} was made by another commit, other "
+                "versions, another arithmetic or device than are here: name another folder"
+            )

@@ -17,6 +17,7 @@ _NETWORK = flags.DEFINE_enum(
 # The seed is a flag of `train` alone, and the kernel one of `common`.
 _OTHERS = {"kernel", "seed", *config.OF_NETWORKS}
 _FLAGS = {name: settings.define(name) for name in config.SETTINGS if name not in _OTHERS}
+NAMES = {_NETWORK.name, *_FLAGS}
 RECORD_DYNAMICS = flags.DEFINE_bool(
     "record_dynamics",
     False,

@@ -17,13 +17,18 @@ Tensor = Any  # a tf.Tensor; TensorFlow ships no types
 _SIMPLE, _GATES = 0, {"sigmoid": 1, "hard_sigmoid": 2}
 
 
+def device() -> str:
+    """Return the kind of device that networks compute on here, "GPU" or "CPU"."""
+    return "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+
+
 def choose(kernel: str) -> str:
     """Return which kernel computes here, "compiled" or "keras", given a --kernel.
 
     On a GPU it is Keras' own, which uses cuDNN for sigmoid gates. Raises UsageError for "compiled"
     there, or where it was not built.
     """
-    if not tf.config.get_visible_devices("GPU"):
+    if device() == "CPU":
         return library.choose(kernel)
     if kernel == "compiled":
         raise UsageError("--kernel=compiled computes on CPUs: add --device=cpu")

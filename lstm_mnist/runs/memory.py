@@ -1,6 +1,6 @@
 """The least memory that a run takes, and whether it is available."""
 
-from lstm_mnist.config import CLASSES, FEATURES, STEPS, Config
+from lstm_mnist.config import CLASSES, FEATURES, Config
 from lstm_mnist.system import resources
 from lstm_mnist.system.errors import MachineError
 
@@ -24,7 +24,7 @@ def least(config: Config) -> int:
     It counts the weights, their gradients and Adam's two moments of each, and the states of one
     layer after every time step of a batch.
     """
-    steps = min(config.context, STEPS) + config.blanks
+    steps = config.context + config.blanks
     states = config.batch_size * steps * _directions(config) * config.units
     return _FLOAT * (4 * weights(config) + states)
 

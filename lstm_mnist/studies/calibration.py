@@ -4,9 +4,9 @@ import dataclasses
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lstm_mnist.config import Config
+from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.studies import evidence, records
 from lstm_mnist.studies.gate import Gate
 from lstm_mnist.system import files
@@ -14,6 +14,7 @@ from lstm_mnist.system.errors import DataError, UsageError
 
 COMMITTED = records.COMMITTED / "gate.json"
 MIN_RUNS = 10  # the spread of fewer is hardly known
+GOLDEN_STEPS = 6  # in each epoch of the short training
 
 
 class Golden(NamedTuple):
@@ -47,7 +48,7 @@ class Calibration:
     @property
     def arithmetic(self) -> str:
         """Return what decided the runs' bits: `library.arithmetic`, and the GPU, if any."""
-        return on(self.runs[0].arithmetic, self.runs[0].device)
+        return on(self.runs[0].arithmetic, self.runs[0].device["kind"])
 
     def check(self, arithmetic: str) -> None:
         """Raise UsageError if the arithmetic is not the runs'."""
@@ -76,9 +77,9 @@ class Calibration:
         return Baseline(len(accuracies), statistics.mean(accuracies), statistics.stdev(accuracies))
 
 
-def on(arithmetic: str, device: dict[str, Any]) -> str:
+def on(arithmetic: str, device: str) -> str:
     """Return an arithmetic's name with the kind of device it is on, unless it is a CPU."""
-    return arithmetic if device["kind"] == "CPU" else f"{arithmetic} on a {device['kind']}"
+    return arithmetic if device == "CPU" else f"{arithmetic} on a {device}"
 
 
 def read(path: Path) -> Calibration:
@@ -93,6 +94,15 @@ def read(path: Path) -> Calibration:
         raise DataError(f"{path} is not a gate's calibration: {error}") from error
 
 
+def check_batches(config: Config) -> None:
+    """Raise UsageError where there are too few images for the golden values' batches."""
+    if GOLDEN_STEPS * config.batch_size > TOTALS["train"]:
+        raise UsageError(
+            f"--batch_size={config.batch_size}: the first {GOLDEN_STEPS} batches would hold more "
+            f"than {TOTALS['train']} images: take a smaller one"
+        )
+
+
 def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibration:
     """Return a calibration of runs. Raises ValueError or UsageError if they are unsuitable."""
     groups = list(records.pooled([*runs]).values())
@@ -103,6 +113,8 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError(f"it has {len(group)} runs: at least {MIN_RUNS} are needed")
     if len({(run.device["kind"], *run.versions.items()) for run in group}) > 1:
         raise ValueError("its runs were made on devices or by versions that differ")
+    if any(run.diverged for run in group):
+        raise ValueError("a run of it has diverged")
     if any(run.git != group[0].git for run in group):
         raise ValueError("its runs were made by commits of this program that differ")
     if any(run.final.test.percent > Gate.max_test_accuracy for run in group):

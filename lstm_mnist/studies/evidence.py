@@ -144,8 +144,10 @@ def history(content: bytes) -> list[dict[str, Any]]:
         if min(row["training_seconds"], row["evaluation_seconds"]) < 0:
             raise ValueError(f"epoch {number}: seconds are negative")
         for split, total in TOTALS.items():
-            told = row[f"{split}_total"], row[f"{split}_percent"]
-            if told != (total, percent(split, row[f"{split}_correct"])):
+            correct = row[f"{split}_correct"]
+            if not 0 <= correct <= total:
+                raise ValueError(f"epoch {number}: {correct} of {total} {split} images")
+            if (row[f"{split}_total"], row[f"{split}_percent"]) != (total, percent(split, correct)):
                 raise ValueError(f"epoch {number}: total or percent of {split} are not its count's")
     return rows
 
@@ -175,7 +177,7 @@ def _rows(content: bytes, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _number(text: str, kind: type[int] | type[float]) -> Any:
     """Parse a finite number in the form in which runs write it."""
     number = kind(text)
-    if str(number) != text or not math.isfinite(number):
+    if str(number) != text or (kind is float and not math.isfinite(number)):
         raise ValueError(f"{text!r:.40} is no number as a run writes it")
     return number
 

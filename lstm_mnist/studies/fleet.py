@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 PATIENCE = 10  # seconds within which a scheduler, or a worker, must answer
 
 
-def check_installed() -> None:
-    """Raise UsageError where a package that only `train` needs is missing."""
-    for package in ("distributed", "tqdm"):
+def check_installed(flag: str, *packages: str) -> None:
+    """Raise UsageError where a package that a flag needs is missing, or Dask's settings are bad."""
+    for package in ("distributed", *packages):
         if importlib.util.find_spec(package) is None:
             raise UsageError(
-                f"--runs needs the package {package}: pip install -r requirements-compare.lock"
+                f"--{flag} needs the package {package}: pip install -r requirements-compare.lock"
             )
     try:
         importlib.import_module("dask")  # which reads its settings at once
@@ -46,11 +46,19 @@ def check_installed() -> None:
 
 
 def folders(study: Path, configs: Iterable[Config]) -> dict[Path, Config]:
-    """Return runs with the folders that they have in a study's."""
-    return {
-        study / f"{records.label(each.variant, each.network)}-seed{each.seed}": each
-        for each in configs
-    }
+    """Return runs with the folders that they have in a study's.
+
+    Raises UsageError where runs of other settings would have one folder.
+    """
+    found: dict[Path, Config] = {}
+    for each in configs:
+        label = records.label(each.variant, each.network)
+        if found.setdefault(study / f"{label}-seed{each.seed}", each) != each:
+            raise UsageError(
+                f"with these flags, several of the variants are called {label}: train them apart, "
+                "each in a --study_dir of its own"
+            )
+    return found
 
 
 def missing(runs: Mapping[Path, Config], *, dynamics: bool = False) -> dict[Path, Config]:
@@ -114,7 +122,7 @@ def train(
                 device,
                 sharers,
                 dynamics,
-                key=str(folder),
+                key=str(folder.absolute()),  # which a scheduler's other users do not have
             ): folder
             for folder, config in runs.items()
         }
@@ -126,7 +134,7 @@ def train(
                 told = True
             done, pending = _wait(pending)
             for future in done:
-                if error := _result(future):
+                if error := _result(future, folders[future]):
                     raise error
                 yield folders[future]
 
@@ -143,7 +151,7 @@ def _wait(pending: "set[Future]") -> "tuple[set[Future], set[Future]]":
         raise MachineError("the Dask scheduler has gone away: start it and this again") from error
 
 
-def _result(future: "Future") -> UserError | None:
+def _result(future: "Future", folder: Path) -> UserError | None:
     """Return a run's error, if any. Raises MachineError where it ended worker after worker."""
     import distributed
 
@@ -151,8 +159,8 @@ def _result(future: "Future") -> UserError | None:
         return future.result()
     except distributed.KilledWorker as error:
         raise MachineError(
-            f"{error.task}: {error.allowed_failures + 1} workers ended while they trained this "
-            "run: they may lack memory"
+            f"{folder}: {error.allowed_failures + 1} workers ended while they trained this run: "
+            "they may lack memory"
         ) from error
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from statistics import median_low
+from typing import Any
 
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import Run
@@ -37,8 +38,11 @@ class Gate:
 
     def __post_init__(self) -> None:
         for name in ("min_train_accuracy", "min_test_accuracy", "max_test_accuracy"):
-            if fault := no_percentage(getattr(self, name)):
-                raise UsageError(f"{name}={getattr(self, name)} {fault}")
+            value = getattr(self, name)
+            if value is None and name != "max_test_accuracy":
+                continue
+            if fault := _no_number(value) or no_percentage(value):
+                raise UsageError(f"{name}={value!r:.40} {fault}")
         if self.epoch not in (None, *EPOCHS):
             raise UsageError(f"epoch={self.epoch} is none of {', '.join(EPOCHS)}")
 
@@ -110,10 +114,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, most in BELOW.items():
-            if not 0 < getattr(self, name) < most:
-                raise UsageError(f"{name}={getattr(self, name)} must be above 0 and below {most}")
+            value = getattr(self, name)
+            if fault := _no_number(value):
+                raise UsageError(f"{name}={value!r:.40} {fault}")
+            if not 0 < value < most:
+                raise UsageError(f"{name}={value} must be above 0 and below {most}")
+        if type(self.max_runs) is not int:
+            raise UsageError(f"max_runs={self.max_runs!r:.40} is not int")
         if not 2 <= self.max_runs <= MAX_RUNS:
             raise UsageError(f"max_runs={self.max_runs} must be from 2 to {MAX_RUNS}")
+
+
+def _no_number(value: Any) -> str | None:
+    """Return what is wrong with a value that is no number, or None."""
+    return None if type(value) in (int, float) else "is not a number"
 
 
 def no_percentage(threshold: float | None) -> str | None:

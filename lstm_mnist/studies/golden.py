@@ -11,10 +11,10 @@ import numpy as np
 from lstm_mnist import data, networks, training
 from lstm_mnist.config import Config
 from lstm_mnist.results import Observer
-from lstm_mnist.studies.calibration import Golden
+from lstm_mnist.studies.calibration import GOLDEN_STEPS, Golden
 from lstm_mnist.system.errors import DivergedError
 
-STEPS, EPOCHS = 6, 2  # steps of an epoch
+EPOCHS = 2
 
 
 class BatchLosses(keras.callbacks.Callback):
@@ -42,7 +42,7 @@ def compute(
 
     The images are taken at regular distances from each split.
     """
-    few = data.Dataset(*(_part(split, STEPS * config.batch_size) for split in dataset))
+    few = data.Dataset(*(_part(split, GOLDEN_STEPS * config.batch_size) for split in dataset))
     losses = BatchLosses()
     observer = Observer()
     observer.callbacks = [losses]

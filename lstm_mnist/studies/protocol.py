@@ -1,11 +1,15 @@
 """The plan of the studies as values; docs/protocol.md gives the reasons."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lstm_mnist.config import Config, variant
 
+if TYPE_CHECKING:
+    from lstm_mnist.studies.records import Record
+
 EPOCHS = 30
+ARITHMETIC = "compiled-1"
 EARLY = (3, 12)  # the epochs whose mean accuracy is the primary measure, both included
 FALL = 2.0  # points below the highest accuracy so far
 ALL_NAMED_0 = 9.80  # percent: the accuracy of a network that names every test image 0
@@ -24,6 +28,11 @@ RUNS: Mapping[str, int] = {
 }
 
 
+def has_fallen(highest: float, accuracy: float) -> bool:
+    """Return whether an accuracy in percent is `FALL` points or more below a higher one."""
+    return round(highest - accuracy, 6) >= FALL  # 65.99 - 63.99 is less than 2.0
+
+
 class Departure(NamedTuple):
     """A way in which runs depart from the plan: a phrase, and the values for its braces."""
 
@@ -31,12 +40,9 @@ class Departure(NamedTuple):
     values: Mapping[str, Any]
 
 
-def departures(configs: Sequence[Config], recorded: int) -> Iterator[Departure]:
-    """Yield how runs, and the number of recorded ones, depart from the plan.
-
-    The runs differ in nothing but seed and kernel.
-    """
-    first, seeds = configs[0], sorted(config.seed for config in configs)
+def departures(runs: "Sequence[Record]", recorded: int) -> Iterator[Departure]:
+    """Yield how pooled runs, and the number of recorded ones, depart from the plan."""
+    first, seeds = runs[0].config, sorted(run.config.seed for run in runs)
     if first.epochs != EPOCHS:
         values = {"epochs": first.epochs, "planned": EPOCHS}
         yield Departure("{epochs} epochs where {planned} are planned", values)
@@ -49,6 +55,14 @@ def departures(configs: Sequence[Config], recorded: int) -> Iterator[Departure]:
             yield Departure("{count} runs where {planned} are planned", values)
         if seeds != [*range(len(seeds))]:
             yield Departure("seeds that are not contiguous from 0", {})
+    if runs[0].arithmetic != ARITHMETIC:
+        names = {"arithmetic": runs[0].arithmetic, "planned": ARITHMETIC}
+        yield Departure("arithmetic {arithmetic} where {planned} is planned", names)
+    checkouts = [run.git for run in runs]  # None of an installed package, which nobody changes
+    if any(checkout != checkouts[0] for checkout in checkouts):
+        yield Departure("runs by several commits of this program", {})
+    if any(checkout and checkout["changed"] for checkout in checkouts):
+        yield Departure("runs by a checkout with changes", {})
     if recorded != RECORDED:
         values = {"count": recorded, "planned": RECORDED}
         yield Departure("{count} recorded runs where {planned} are planned", values)

@@ -153,6 +153,8 @@ def read_folder(folder: Path) -> Record:
     has_diverged = (folder / run_folder.DIVERGED).exists()
     try:
         if has_diverged:
+            if (folder / run_folder.RESULT).exists():
+                raise ValueError(f"{run_folder.RESULT} and {run_folder.DIVERGED} are both there")
             content = files.read(path := folder / run_folder.DIVERGED)
             result = evidence.diverged(content)
         else:
@@ -218,7 +220,8 @@ def runs_of(study: Mapping[str, Any]) -> list[Record]:
     for one, other in itertools.combinations(runs, 2):
         if one.config == other.config:
             raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
-        if one.sha256 == other.sha256 or one.epochs == other.epochs:
+        # Runs that diverged in the first epoch have no results that could tell them apart.
+        if one.sha256 == other.sha256 or (one.epochs == other.epochs and _trained(one)):
             raise ValueError(f"{one.folder} and {other.folder} are one run, given twice")
     return runs
 
@@ -280,6 +283,8 @@ def _prove(run: Record) -> None:
         raise ValueError(f"{run.folder}: data_sha256 is that of other data")
     if run.seconds < 0:
         raise ValueError(f"{run.folder}: seconds are negative")
+    if run.diverged is not None and not run.diverged.strip():
+        raise ValueError(f"{run.folder}: why it has diverged is not told")
     trained = _trained(run)
     if len(run.epochs) != run.config.epochs or (run.diverged and len(trained) == run.config.epochs):
         raise ValueError(f"{run.folder}: {len(trained)} of {run.config.epochs} epochs")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_mnist.studies.protocol import FALL
+from lstm_mnist.studies.protocol import has_fallen
 
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
@@ -35,8 +35,8 @@ def recorded_curves(split: str) -> list[list[float]]:
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:
-    """Return whether test accuracies in percent end `FALL` points or more below their highest."""
-    return test_curve[-1] <= max(test_curve) - FALL
+    """Return whether test accuracies in percent end so far below their highest."""
+    return has_fallen(max(test_curve), test_curve[-1])
 
 
 def summary(run: "Run") -> str:

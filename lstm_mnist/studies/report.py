@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from lstm_mnist.config import TOTALS
 from lstm_mnist.runs import run_folder
-from lstm_mnist.studies import plots, records, reference, statistics, summary, text
+from lstm_mnist.studies import plots, protocol, records, reference, statistics, summary, text
 
 if TYPE_CHECKING:
     from lstm_mnist.studies.mistakes import Mistakes
@@ -48,6 +48,7 @@ def pages(
     summaries = {name: summary.summarise(name, group) for name, group in groups.items()}
     values = {
         "written": written,
+        "protocol": protocol,
         "reference": reference,
         "broken_at": plots.BREAK,
         "first_fall": statistics.first_fall,

@@ -154,7 +154,7 @@ def decide(found: Evidence, stops: Bounds, count: Any, max_runs: int) -> NDArray
     the two apart.
     """
     enough, last = np.greater_equal(count, MIN_RUNS), np.greater_equal(count, max_runs)
-    possible = found.drop > stops.refuted
+    possible = ~(found.drop <= stops.refuted)  # negated, so that a NaN does not pass
     return np.select(
         [
             (found.drops >= stops.shown) & enough,

@@ -144,7 +144,7 @@ def first_fall(curve: Curve) -> int | None:
     """
     highest = protocol.ALL_NAMED_0 + protocol.FALL
     for epoch, accuracy in enumerate(curve, 1):
-        if accuracy <= highest - protocol.FALL:
+        if protocol.has_fallen(highest, accuracy):
             return epoch
         highest = max(highest, accuracy)
     return None

@@ -127,7 +127,7 @@ def reported_interval(split: str) -> statistics.Interval:
 def judge(runs: Sequence[Record]) -> Verdict:
     """Compare runs with the recorded ones, as docs/protocol.md plans it."""
     recorded = reference.recorded_curves("test")
-    departures = tuple(protocol.departures([run.config for run in runs], len(recorded)))
+    departures = tuple(protocol.departures(runs, len(recorded)))
     if len(runs) < 2 or len(runs[0].epochs) != len(recorded[0]):
         return Verdict(None, None, departures)
     test, train = (

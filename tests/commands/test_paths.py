@@ -229,6 +229,8 @@ def test_place_of_the_data_that_is_no_folder_of_this_machine(
         ["compare", "--from=other.json", "study.json", "--report=study.json"],
         ["compare", "--from=other.json", "--save=new.json", "--report=new.json"],
         ["compare", "--from=other.json", "--save=new.zh.json", "--report=new.json"],
+        ["compare", "--from=study.json", "--save=study.json"],
+        ["compare", "--from=other.json", "study.json", "--save=study.json"],
         ["gate", "--against=study.json", "--junit=study.json"],
     ],
     ids=" ".join,

@@ -106,6 +106,20 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--from=full", "--from=none"], 2, "--from is given twice"),
         (["compare", "--from=full", "--epochs=3"], 2, "--epochs is for training"),
         (["compare", "--from=full", "--variants=stable"], 2, "--variants is for training"),
+        (["compare", "--from=full", "--device=gpu"], 2, "--device is for training"),
+        (["compare", "--from=full", "--kernel=keras"], 2, "--kernel is for training"),
+        (["compare", "--from=full", "--record_dynamics"], 2, "--record_dynamics is for training"),
+        (
+            ["compare", "--runs=1", "--variants=original,document", "--units=9", "--scan=columns"],
+            2,
+            "with these flags, several of the variants are called custom: train them apart",
+        ),
+        (["check", "full", "--device=gpu"], 2, "--device is for --evaluate"),
+        (["check", "full", "--data_dir=empty"], 2, "--data_dir is for --evaluate"),
+        (["check", "full", "--kernel=keras"], 2, "--kernel is no flag of check (see check --help)"),
+        (["export", "--device=gpu"], 2, "--device is no flag of export (see export --help)"),
+        (["gate", "--record_dynamics"], 2, "--record_dynamics is no flag of gate"),
+        (["--verbosity=1"], 2, "--verbosity is no flag of train"),
         (["compare", "--runs=1000000000"], 2, "--runs=1000000000"),
         (["gate", "--max_runs=1000000000"], 2, "--max_runs=1000000000"),
         (["compare", "--from=none"], 3, "none holds no finished run"),
@@ -160,6 +174,14 @@ def test_compare_without_dask(tmp_path: Path) -> None:
     assert "--runs needs the package distributed: pip install -r" in finished.stderr
     assert finished.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gate_side_by_side_without_dask(tmp_path: Path) -> None:
+    finished = without("distributed", tmp_path, "gate", "--workers=2")
+    assert finished.returncode == 2
+    assert "--workers needs the package distributed: pip install -r" in finished.stderr
+    finished = without("tqdm", tmp_path, "gate", "--workers=2", "--against=none.json")
+    assert finished.returncode == 3  # which comes later: tqdm is not needed
 
 
 def test_gpu_where_there_is_none(command: Command, tmp_path: Path) -> None:

@@ -116,6 +116,9 @@ def test_altered_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     actual = hashlib.sha256(altered.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=f"{altered}.*{actual}.*{expected}"):
         data.load(str(tmp_path / "data"))
+    altered.unlink()
+    with pytest.raises(DataError, match=f"{altered} is not .*No such file or directory"):
+        data.load(str(tmp_path / "data"))
 
 
 def copy_of_records(data_dir: Path, tmp_path: Path) -> Path:
@@ -149,6 +152,25 @@ def test_damaged_decoded_copy_is_reported(
     decoded.write_bytes(content)
     with pytest.raises(DataError, match=f"{decoded} is damaged"):
         data.load(str(copy))
+
+
+@pytest.mark.parametrize("damage", ["method", "encrypted", "array"])
+def test_decoded_copy_that_numpy_cannot_read(tmp_path: Path, damage: str) -> None:
+    """NumPy, and zipfile below it, raise errors of many types."""
+    path = tmp_path / data.DECODED
+    np.savez(path, train_pixels=np.zeros(3))
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")  # of the archive's directory
+    if damage == "method":
+        content[entry + 6] = 109  # the version needed to extract it
+    elif damage == "encrypted":
+        content[entry + 8] |= 1
+    path.write_bytes(content)
+    if damage == "array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match=f"{data.DECODED} is damaged"):
+        data.read_decoded(path)
 
 
 @pytest.mark.parametrize("name", [data.DECODED, "mnist/3.0.1/dataset_info.json"])

@@ -121,6 +121,22 @@ def counted(split: str, correct: int, total: int = 0) -> Alter:
     return alter
 
 
+def moved(name: str, to: str) -> Alter:
+    """Rename a file."""
+
+    def alter(folder: Path) -> None:
+        (folder / name).rename(folder / to)
+
+    return alter
+
+
+def diverged_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run with this result would have left if it had diverged."""
+    ends = ("final", "best_by_validation", "seconds")
+    kept = {key: value for key, value in result.items() if key not in ends}
+    return {**kept, "seconds": result["seconds"]["total"]}
+
+
 def all_of(*alterations: Alter) -> Alter:
     """Alter one thing after the other."""
 
@@ -223,6 +239,10 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
     "a column missing": (history(lambda lines: [line[:-1] for line in lines]), "other columns"),
     "columns reordered": (history(lambda lines: [line[::-1] for line in lines]), "other columns"),
     "a short row": (history(lambda lines: [*lines[:2], lines[2][:-1]]), "other columns"),
+    "a count that no float holds": (
+        cell(1, "test_correct", f"1{'0' * 400}"),
+        "of 10000 test images",
+    ),
     "an empty row": (history(lambda lines: [*lines, []]), "other columns"),
     "NaN in the history": (cell(1, "test_loss", "nan"), "'nan' is no number"),
     "infinity in the history": (cell(1, "test_loss", "inf"), "'inf' is no number"),
@@ -232,6 +252,18 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
     "half an image in the history": (cell(1, "test_correct", "4000.5"), "invalid literal for int"),
     "a negative loss": (cell(1, "test_loss", "-1.5"), "epoch 1: a loss is negative"),
     "negative seconds of an epoch": (cell(1, "training_seconds", "-1.0"), "seconds are negative"),
+    # Runs that diverged.
+    "a reason to have diverged beside a result": (
+        written("run/diverged.json", b"{}"),
+        "result.json and diverged.json are both there",
+    ),
+    "no reason to have diverged": (
+        all_of(
+            edited(RESULT, lambda whole: {**diverged_of(whole), "diverged": ""}),
+            moved(RESULT, "run/diverged.json"),
+        ),
+        "why it has diverged is not told",
+    ),
     # Settings and data.
     "2 of 30 epochs": (settings(epochs=30), "2 of 30 epochs"),
     "no settings": (written(CONFIG, None), "run/config.json is unreadable: No such file"),

@@ -103,12 +103,33 @@ def test_gain_before_a_fall_is_set_beside_those_that_stand(
     groups: dict[str, list[records.Record]],
 ) -> None:
     # After epoch 19 stand: nine of `original`, of which two fall later, and ten of `document`.
-    variant, seed, fall, own, others = collapse.announcements(groups)[0]
-    assert (variant, seed, fall) == ("original", 0, 20)
-    assert own == pytest.approx(2 * 19 / 90)
-    assert others == pytest.approx(19 / 90)
+    first = collapse.announcements(groups)[0]
+    assert (first.variant, first.seed, first.fall) == ("original", 0, 20)
+    assert first.own == pytest.approx(2 * 19 / 90)
+    assert first.standing == first.alike == pytest.approx(19 / 90)
     last = collapse.table_of_announcements(groups).splitlines()[-1]
-    assert last == "| sign test, larger | 4 of 4 | p 0.062 | |"
+    assert last == "| sign test, larger | | | 4 of 4, p 0.062 | 4 of 4, p 0.062 |"
+
+
+def test_gain_is_also_set_beside_those_of_the_same_gates() -> None:
+    """Of `original` all fall; those of `document` stand, with gains twice as large."""
+    fallen, standing = runs("original", *range(20, 30)), runs("document")
+    doubled = [
+        dataclasses.replace(
+            run, dynamics=tuple(point._replace(gain=4 * point.epoch / 90) for point in run.dynamics)
+        )
+        for run in standing
+        if run.dynamics
+    ]
+    found = collapse.announcements({"original": fallen, "document": doubled})
+    assert all(each.own < each.standing for each in found)
+    assert [each.alike is None for each in found] == [False] * 9 + [True]
+    assert all(each.own == each.alike for each in found[:9])
+
+
+def test_fall_in_the_first_epoch_has_no_gain_before_it() -> None:
+    plain = {"original": runs("original", 1), "document": runs("document")}
+    assert collapse.announcements(plain) == []
 
 
 def test_picture_and_nothing(groups: dict[str, list[records.Record]], tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from forgeries import (
     counted,
     put,
     rendered,
+    settings,
+    without,
     written,
 )
 from helpers import ROOT, Command, Trained, completed, without_tensorflow
@@ -267,6 +269,13 @@ def test_evaluate_scores_the_networks_again(folder: Path, command: Command) -> N
     assert "test images correctly, not 9900 as the run's files say" in finished.stderr
 
 
+def test_evaluate_needs_no_kernel_of_the_run(folder: Path, command: Command) -> None:
+    """Today's networks are built by other kernels than "fast", and have the same weights."""
+    all_of(settings(kernel="fast"), without(RESULT, "arithmetic"))(folder)
+    finished = command("check", "run", "--evaluate", REACHED)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("name", "alter", "message"),
     [
@@ -323,6 +332,9 @@ def test_epoch_that_is_asked_for_is_judged() -> None:
         ({"min_test_accuracy": 0.98}, "min_test_accuracy=0.98 is a percentage: write 98 for 98 %"),
         ({"min_train_accuracy": math.nan}, "min_train_accuracy=nan must be a percentage"),
         ({"max_test_accuracy": math.nan}, "max_test_accuracy=nan must be a percentage"),
+        ({"max_test_accuracy": None}, "max_test_accuracy=None is not a number"),
+        ({"min_test_accuracy": "98"}, "min_test_accuracy='98' is not a number"),
+        ({"min_test_accuracy": True}, "min_test_accuracy=True is not a number"),
         ({"epoch": "last"}, "epoch=last is none of best, final"),
     ],
 )

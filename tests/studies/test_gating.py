@@ -13,9 +13,14 @@ from xml.etree import ElementTree
 import pytest
 from helpers import ROOT, Command, Trained, completed, run_once, run_program, without_tensorflow
 
+import lstm_mnist
+from lstm_mnist import data
+from lstm_mnist.commands.gate import SUMMARY
+from lstm_mnist.recurrence import layers
 from lstm_mnist.studies import calibration, outcome
 from lstm_mnist.studies.gate import Plan
 from lstm_mnist.system import runtime
+from lstm_mnist.system.errors import UsageError
 
 # A network that takes seconds, and whose accuracy spreads over many points.
 TINY = ("--units=4", "--epochs=1", "--batch_size=5000", "--learning_rate=0.05")
@@ -109,6 +114,22 @@ def test_finished_runs_of_a_calibration_are_not_trained_again(
     told, last = again.stdout.splitlines()
     assert told.split(": test ")[0].endswith("stable-seed1003")
     assert last == own.output.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_runs_of_another_program_are_not_calibrated_with(
+    own: Trained, command: Command, tmp_path: Path
+) -> None:
+    shutil.copytree(own.folder, tmp_path / "own")
+    for path in tmp_path.glob("own/*/result.json"):
+        result = json.loads(path.read_text())
+        result["versions"]["keras"] = "3.0"
+        path.write_text(json.dumps(result))
+    where = ("--study_dir=own", "--save=own.json")
+    refused = command("gate", "--calibrate", *TINY, "--runs=10", *where)
+    assert refused.returncode == 2
+    assert "stable-seed1000 was made by another commit, other versions, " in refused.stderr
+    assert not (tmp_path / "own.json").exists()
 
 
 @pytest.mark.slow
@@ -260,6 +281,11 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
             "its runs do not differ",
         ),
         (
+            lambda content: content["runs"][1].update(diverged="in epoch 2", epochs=[]),
+            3,
+            "a run of it has diverged",
+        ),
+        (
             lambda content: content["runs"][1].update(epochs=content["runs"][0]["epochs"]),
             3,
             "are one run, given twice",
@@ -299,8 +325,16 @@ def test_unsuited_calibration_is_refused(
         (["--power=1.0"], 2, "flag --power=1.0: must be above 0 and below 1"),
         (["--false_alarm=nan"], 2, "flag --false_alarm=nan: must be above 0 and below 1"),
         (["--max_runs=1"], 2, "max_runs"),
-        (["--calibrate", "--quick"], 2, "--quick is for a gate: leave it away with --calibrate"),
-        (["--runs=10"], 2, "--runs and --save belong to --calibrate"),
+        (["--calibrate", "--quick"], 2, "--quick is for a gate: omit it with --calibrate"),
+        (["--calibrate", "--drop=1"], 2, "--drop is for a gate: omit it with --calibrate"),
+        (["--quick", "--workers=1"], 2, "--quick trains no run: omit --workers"),
+        (["--runs=10"], 2, "--runs goes with --calibrate"),
+        (["--study_dir=own"], 2, "--study_dir goes with --calibrate"),
+        (
+            ["--calibrate", "--runs=10", "--save=own.json", "--batch_size=10000"],
+            2,
+            "--batch_size=10000: the first 6 batches would hold more than 55000 images",
+        ),
         (["--calibrate"], 2, "--calibrate needs --runs=N and --save=FILE"),
         (["--calibrate", "--runs=3", "--save=own.json"], 2, "runs"),
         (["--calibrate", "--runs=10", "--save=no/own.json"], 7, "no is not a writable folder"),
@@ -326,15 +360,36 @@ def test_earlier_verdict_outlives_wrong_flags(tmp_path: Path, flags: list[str]) 
     assert (tmp_path / "gate.xml").read_text() == "an earlier verdict"
 
 
-@pytest.mark.parametrize("name", ["gate.xml", "link.xml"])
-def test_earlier_verdict_does_not_outlive_a_gate_without_one(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "flags", "variables", "code"),
+    [
+        ("gate.xml", ["--against=none.json"], {}, 3),
+        ("link.xml", ["--against=none.json"], {}, 3),
+        ("gate.xml", ["--data_dir=own.xml"], {}, 2),
+        ("gate.xml", [], {SUMMARY: "none/summary.md"}, 7),
+    ],
+)
+def test_earlier_verdict_does_not_outlive_a_gate_without_one(
+    tmp_path: Path, name: str, flags: list[str], variables: dict[str, str], code: int
+) -> None:
+    (tmp_path / "own.xml").touch()
     made = calibration.read(calibration.COMMITTED)
     earlier = outcome.Outcome(calibration=made, plan=Plan(), golden=None).junit()
     (tmp_path / "gate.xml").write_text(earlier)
     (tmp_path / "link.xml").symlink_to("gate.xml")
-    refused = without_tensorflow(tmp_path, "gate", "--against=none.json", f"--junit={name}")
-    assert refused.returncode == 3
+    refused = without_tensorflow(tmp_path, "gate", *flags, f"--junit={name}", **variables)
+    assert refused.returncode == code
     assert not (tmp_path / "gate.xml").exists()
+
+
+def test_calibration_on_a_cpu_is_refused_on_a_gpu(
+    tmp_path: Path, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_keras = of_all_runs(lambda run: run.update(arithmetic="keras-1"))
+    path = Path(tmp_path, altered(tmp_path, of_keras).partition("=")[2])
+    monkeypatch.setattr(layers, "device", lambda: "GPU")
+    with pytest.raises(UsageError, match="by arithmetic keras-1, and here it is keras-1 on a GPU"):
+        lstm_mnist.gate_change(lstm_mnist.build, dataset, against=path)
 
 
 def test_file_that_is_no_verdict_is_kept(tmp_path: Path) -> None:

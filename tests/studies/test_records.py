@@ -187,11 +187,22 @@ def test_study_file_keeps_dynamics_and_runs_that_have_diverged(tmp_path: Path) -
     assert json.loads((tmp_path / "again.json").read_text()) == study
 
 
+def test_runs_that_diverge_at_once_are_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    records.write(path, [run(0, 9_800, 9_827), run(1, 9_801, 9_828)])
+    study = json.loads(path.read_text())
+    for one in study["runs"]:
+        one |= {"diverged": "in epoch 1: the loss is not finite", "epochs": []}
+    path.write_text(json.dumps(study))
+    assert [one.config.seed for one in records.read([path], diverged=True)] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"diverged": "in epoch 4"}, "3 of 3 epochs"),
         ({"diverged": True}, "'diverged' is True, not str"),
+        ({"diverged": ""}, "why it has diverged is not told"),
         ({"dynamics": []}, "dynamics are not of each epoch"),
         ({"dynamics": [[1, 0.1]] * 3}, "has 2 items, not 9"),
     ],

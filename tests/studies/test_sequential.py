@@ -88,9 +88,18 @@ def test_no_gate_of_a_collapsed_program_passes(plan: Plan, change: float) -> Non
     assert found.rates[REGRESSION] == 1
 
 
-@pytest.mark.parametrize("settings", [{"power": 1.0}, {"drop": math.nan}, {"max_runs": 1}])
-def test_plan_that_is_none(settings: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(settings))}=.* must be"):
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"power": 1.0}, "must be"),
+        ({"drop": math.nan}, "must be"),
+        ({"drop": None}, "is not a number"),
+        ({"max_runs": 1}, "must be"),
+        ({"max_runs": 2.5}, "is not int"),
+    ],
+)
+def test_plan_that_is_none(settings: dict[str, Any], fault: str) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(settings))}=.* {fault}"):
         Plan(**settings)
 
 
@@ -99,6 +108,14 @@ def test_undecided_at_the_end() -> None:
     assert state(98.4, 98.4, plan=plan) == GOING_ON
     assert state(98.4, 98.4, 98.4, plan=plan) == UNDECIDED
     assert sequential.standing([98.4, 98.4], BASELINE, plan).most == 1
+
+
+def test_what_is_not_a_number_does_not_pass() -> None:
+    nothing = np.array(math.nan)
+    evidence = sequential.Evidence(nothing, nothing, nothing, nothing)
+    stops = sequential.bounds(PLAN, BASELINE.sd)
+    states = [STATES[sequential.decide(evidence, stops, count, 2)] for count in (1, 2)]
+    assert states == [GOING_ON, UNDECIDED]
 
 
 def test_how_many_runs_may_follow() -> None:
