@@ -44,8 +44,8 @@ def main() -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the simulations in Markdown."""
     lines = [
-        "| calibrated runs | change in points | fails | of these undecided | called improved "
-        "| runs: mean | median | 95 % within |",
+        "| calibrated runs | change in points | fails | undecided, among the fails "
+        "| called improved | runs: mean | median | 95 % within |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:

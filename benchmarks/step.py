@@ -23,8 +23,9 @@ PRODUCTS = "matrix products alone, at PyTorch's rate"
 
 def main() -> None:
     """Measure every stage, write the results and print the table."""
-    config, dataset = Config(), data.load()
+    config = Config()
     machine = runtime.start("cpu", library.choose(config.kernel))
+    dataset = data.load()
     stages = stages_of(config, dataset)
     gflop = floor.work(config, dataset).fit * config.batch_size / len(dataset.train.labels)
     milliseconds: dict[str, list[float]] = {name: [] for name in (PRODUCTS, *stages)}

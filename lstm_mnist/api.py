@@ -40,7 +40,7 @@ def start(device: str = "auto", kernel: str = "auto") -> dict[str, Any]:
 
     Call it once, before anything else imports TensorFlow. `device` is "auto", "cpu" or "gpu",
     `kernel` "auto", "compiled" or "keras"; a Config's kernel must be the same. Raises UserError
-    where the machine lacks what is asked for.
+    where the machine lacks what is asked for, or TensorFlow was imported with other settings.
     """
     return runtime.start(device, library.choose(kernel))
 

@@ -60,6 +60,16 @@ def test_argument_that_is_none(call: Callable[[], object], message: str) -> None
         call()
 
 
+@pytest.mark.compiled
+@pytest.mark.parametrize(("first", "started"), [("keras", False), ("lstm_mnist", True)])
+def test_start_comes_before_tensorflow(first: str, started: bool, tmp_path: Path) -> None:
+    """Only then are the settings heard that decide the compiled kernel's arithmetic."""
+    example = f"import {first}; from lstm_mnist import start; start(); start()"
+    done = completed(tmp_path, tmp_path, sys.executable, "-c", example)
+    assert (done.returncode == 0) == started, done.stderr
+    assert ("UsageError: TensorFlow was imported before" in done.stderr) != started
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

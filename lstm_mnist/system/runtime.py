@@ -37,6 +37,11 @@ UNHEARD = (
 )
 
 
+# oneDNN's order of sums depends on the processor: it is left nothing but matrix products, and those
+# as on any processor with AVX2.
+COMPILED = {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
 class _Share:
     sharers = 1  # processes among which this one shares the machine
 
@@ -52,8 +57,8 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     "auto" takes a GPU where TensorFlow finds one. `kernel` is what `library.choose` returned: with
     the compiled one, TensorFlow's few other operations are set to give the same bits on all
     machines. `sharers` processes, of which this is one, share the machine. Raises UsageError for
-    "gpu" if there is none and if Keras was configured differently before, and MachineError if
-    TensorFlow does not start.
+    "gpu" if there is none, and where TensorFlow or Keras was imported before with other settings,
+    and MachineError if TensorFlow does not start.
     """
     if device not in DEVICES:
         raise UsageError(f"there is no device {device}; there are: {', '.join(DEVICES)}")
@@ -167,18 +172,22 @@ def _keep_freed_memory() -> None:
 def _set_environment(kernel: str) -> None:
     """Set what TensorFlow and Keras read from the environment when they are imported.
 
-    A user's keras.json and environment do not change what a run computes.
+    A user's keras.json and environment do not change what a run computes. Raises UsageError where
+    TensorFlow has been imported without what the compiled kernel's arithmetic needs.
     """
+    needed = COMPILED if kernel == "compiled" else {}
+    if "tensorflow" in sys.modules and not needed.items() <= os.environ.items():
+        raise UsageError(
+            "TensorFlow was imported before, and rounds as the processor has it: start first, or "
+            'take kernel="keras"'
+        )
     # Hides keras.json from Keras, which could ask for another backend or for float64.
     os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
     for variable in UNHEARD:
         os.environ.pop(variable, None)
     # Modules that TensorFlow imports ask for a folder for tests, and write nothing there.
     os.environ.setdefault("TEST_TMPDIR", os.devnull)
-    if kernel == "compiled":
-        # oneDNN's order of sums depends on the processor: leave it nothing but matrix products, and
-        # those as on any processor with AVX2.
-        os.environ |= {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    os.environ |= needed
 
 
 @contextlib.contextmanager
