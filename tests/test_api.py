@@ -61,7 +61,10 @@ def test_argument_that_is_none(call: Callable[[], object], message: str) -> None
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize(("first", "started"), [("keras", False), ("lstm_mnist", True)])
+@pytest.mark.parametrize(
+    ("first", "started"),
+    [("keras", False), pytest.param("lstm_mnist", True, marks=pytest.mark.slow)],
+)
 def test_start_comes_before_tensorflow(first: str, started: bool, tmp_path: Path) -> None:
     """Only then are the settings heard that decide the compiled kernel's arithmetic."""
     example = f"import {first}; from lstm_mnist import start; start(); start()"
