@@ -68,4 +68,5 @@ $(VENV)/installed-bench: benchmarks/requirements.lock benchmarks/requirements.tx
 # The compiled kernel, if there is a C++ compiler; pip does not fail without one.
 $(BUILT): setup.py $(KERNEL) $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	$(if $(COMPILER),,rm -f $(VENV)/built)
+	touch $(VENV)/built$(if $(COMPILER),,-without-compiler)

@@ -2,6 +2,7 @@
 
 import copy
 import platform
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -35,13 +36,14 @@ def build(name: str) -> Extension:
 class BuildApart(build_ext):
     """Keeps the builds' object files, which are of one source and made at once, apart.
 
-    No library of earlier sources stays where the present ones do not compile.
+    No library of earlier sources stays where the present ones do not compile; those of other
+    Pythons do.
     """
 
     def run(self) -> None:
         """Remove what was built before, then build."""
         for folder in (Path(self.build_lib, FOLDER), *([Path(FOLDER)] if self.inplace else [])):
-            for library in folder.glob("_kernel_*.so"):
+            for library in folder.glob(f"_kernel_*{sysconfig.get_config_var('EXT_SUFFIX')}"):
                 library.unlink()
         super().run()
 

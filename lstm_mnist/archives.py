@@ -69,11 +69,14 @@ def _builder(data_dir: str | None) -> Any:
     if reason := files.no_folder(named):
         raise OutputError(reason)
     place = Path(named).expanduser() / BUILDER.replace(":", "/")
+    found = {path.name for path in place.glob("*")}
+    if found and (missing := {"dataset_info.json", "features.json"} - found):
+        raise damaged(place, f"{min(missing)} is missing")
     for path in place.glob("*"):
         try:
             files.reading(path).close()  # TFDS would wait for ever for a named pipe
         except OSError as error:
-            raise damaged(path, str(error.strerror)) from error
+            raise damaged(place, f"{path.name}: {error.strerror}") from error
     try:
         return tfds.builder(BUILDER, data_dir=data_dir)
     except (OSError, MemoryError):

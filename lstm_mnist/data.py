@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist import archives
-from lstm_mnist.config import TOTALS
+from lstm_mnist.config import FEATURES, STEPS, TOTALS
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import OutputError, first_line
 
@@ -73,6 +73,9 @@ def load(data_dir: str | None = None, *, progress: bool = False) -> Dataset:
 def _check(splits: dict[str, Split], source: Path) -> None:
     """Check that splits are MNIST's. Raises DataError."""
     for name, split in splits.items():
+        types = {split.pixels.dtype, split.labels.dtype}
+        if split.pixels.shape[1:] != (STEPS, FEATURES) or types != {np.dtype(np.uint8)}:
+            raise archives.damaged(source, f"{name} split: arrays of another form")
         actual, expected = digest(*split), SPLIT_SHA256[name]
         if actual != expected:
             raise archives.damaged(source, f"{name} split: SHA-256 {actual}, expected {expected}")

@@ -31,6 +31,8 @@ def builds(folder: Path, compiler: str) -> bool:
     told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     assert "-m lstm_mnist" in told
     for line in told.splitlines():
+        if line.startswith("rm -f "):
+            (folder / line.removeprefix("rm -f ")).unlink(missing_ok=True)
         if line.startswith("touch "):
             (folder / line.removeprefix("touch ")).touch()
     return "--editable ." in told
@@ -50,6 +52,14 @@ def test_kernel_is_built_anew_where_its_sources_are_newer(folder: Path) -> None:
 def test_compiler_that_is_installed_later_builds_the_kernel(folder: Path) -> None:
     assert builds(folder, NO_COMPILER)
     assert not builds(folder, NO_COMPILER)
+    assert builds(folder, COMPILER)
+
+
+def test_compiler_that_comes_back_builds_what_it_missed(folder: Path) -> None:
+    assert builds(folder, COMPILER)
+    future = (folder / ".venv" / "built").stat().st_mtime + 5
+    os.utime(folder / "setup.py", (future, future))
+    assert builds(folder, NO_COMPILER)  # pip removes the libraries of the earlier sources
     assert builds(folder, COMPILER)
 
 

@@ -11,7 +11,7 @@ from lstm_mnist.commands import common, paths, recipe, reports, thresholds
 from lstm_mnist.runs import memory, run_folder
 from lstm_mnist.studies import fleet, records
 from lstm_mnist.studies.gate import MAX_RUNS, enforced
-from lstm_mnist.system import runtime
+from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
 
 _RUNS = flags.DEFINE_integer("runs", None, "Train this many seeds of each variant.", 1, MAX_RUNS)
@@ -53,18 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     if (_RUNS.value is None) == (_FROM.value is None):
         raise UsageError("compare needs either --runs=N or --from=DIR")
     gate = thresholds.wanted()
-    named = paths.of(*(_FROM.value or ()), *arguments)
-    paths.check_outputs(paths.of(_SAVE.value), kept=named)
-    for report in paths.of(_REPORT.value):
-        paths.check_outputs(reports.places(report), kept=[*named, *paths.of(_SAVE.value)])
+    report = _report(paths.of(*(_FROM.value or ()), *arguments))
     if _FROM.value is None:
         common.refuse(arguments)
         folders = list(_trained())
-        report = _REPORT.value or Path(_STUDY_DIR.value, run_folder.REPORT)
     else:
         _refuse_flags_of_training()
         folders = paths.given((*_FROM.value, *arguments), "--from needs folders of runs, or files")
-        report = _REPORT.value
     runs = records.read(folders, diverged=True)
     groups = records.pooled(runs)
     failures = [
@@ -80,10 +75,23 @@ def main(arguments: Sequence[str]) -> int:
         for name, group in groups.items():
             print(f"\n{text.describe(summary.summarise(name, group), group)}", flush=True)
         if report:
-            reports.write(Path(report), groups, reports.mistakes_of_best(runs, folders))
+            reports.write(report, groups, reports.mistakes_of_best(runs, folders))
         for name, group in groups.items() if gate.asks else ():
             print(f"\n{name}: {alarms.told(gate, group[0], runs=len(group))}", flush=True)
     return 0
+
+
+def _report(read: Sequence[Path]) -> Path | None:
+    """Return where the report is to be, after checking it and --save against what is read."""
+    asked = paths.of(_REPORT.value)
+    for path in asked:
+        files.check_file(path)
+    default = [] if _FROM.value else [Path(_STUDY_DIR.value, run_folder.REPORT)]
+    report = next(iter([*asked, *default]), None)
+    pages = reports.places(report) if report else []
+    paths.check_outputs(paths.of(_SAVE.value), kept=[*read, *pages])
+    paths.check_outputs(pages if asked else [], kept=read)
+    return report
 
 
 def _refuse_flags_of_training() -> None:
@@ -102,7 +110,7 @@ def _trained() -> Iterator[Path]:
     unknown = [name for name in _VARIANTS.value if name not in config.VARIANTS]
     if unknown or not _VARIANTS.value:
         raise UsageError(
-            f"--variants: there is no {unknown[0] if unknown else 'variant without a name'}; "
+            f"--variants: there is no {''.join(unknown[:1]) or 'variant without a name'}; "
             f"there are: {', '.join(config.VARIANTS)}"
         )
     if _SCHEDULER.value == "":

@@ -15,6 +15,7 @@ from absl import flags
 from lstm_mnist import config
 from lstm_mnist.commands import common, paths, recipe
 from lstm_mnist.recurrence import library
+from lstm_mnist.runs import memory
 from lstm_mnist.studies import calibration, fleet, outcome, records
 from lstm_mnist.studies.gate import BELOW, MAX_RUNS, Plan, enforced
 from lstm_mnist.system import files, runtime
@@ -136,8 +137,9 @@ def _refuse_flags_without_effect() -> None:
         if flag.present:
             how = "is for a gate: omit it with" if _CALIBRATE.value else "goes with"
             raise UsageError(f"--{flag.name} {how} --{_CALIBRATE.name}")
-    if _QUICK.value and _WORKERS.present:
-        raise UsageError(f"--{_QUICK.name} trains no run: omit --{_WORKERS.name}")
+    for flag in (_DROP, _FALSE_ALARM, _POWER, _MAX_RUNS, _SEED, _WORKERS) if _QUICK.value else ():
+        if flag.present:
+            raise UsageError(f"--{_QUICK.name} trains no run: omit --{flag.name}")
 
 
 def _remove_verdict(path: Path) -> None:
@@ -147,7 +149,7 @@ def _remove_verdict(path: Path) -> None:
     """
     if not path.exists():
         return
-    if outcome.SUITE.encode() not in files.read(path):
+    if not outcome.is_verdict(files.read(path)):
         raise OutputError(f"--{_JUNIT.name}={path} is no verdict of a gate: name another file")
     path.resolve().unlink()
 
@@ -182,8 +184,9 @@ def _check(known: calibration.Calibration, plan: Plan, runs: Sequence[config.Con
             )
     if known.runs[0].device["kind"] == "CPU":
         known.check(library.arithmetic(library.choose(common.KERNEL.value)))
-    known.check_seeds(run.seed for run in runs)
+    memory.check(known.config, _WORKERS.value)
     if not _QUICK.value:
+        known.check_seeds(run.seed for run in runs)
         from lstm_mnist.studies import sequential
 
         sequential.check(known.baseline, plan)
@@ -271,6 +274,7 @@ def _calibrate(data_dir: str | None) -> None:
     first = FIRST_CALIBRATED if _SEED.value is None else _SEED.value
     configs = _configs(recipe.chosen(_VARIANT.value, first), first, _RUNS.value)
     calibration.check_batches(configs[0])
+    memory.check(configs[0], min(_WORKERS.value, len(configs)))
     folder = Path(_STUDY_DIR.value)
     runs = fleet.folders(folder, configs)
     with fleet.only_one(folder):

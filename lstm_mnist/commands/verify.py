@@ -33,9 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command: 0 if every quantity is within its bound, else 1. Raises UserError."""
     common.refuse(arguments)
     data_dir = common.data_dir()
-    for file in () if _TRACE.value is None else _trace_files(Path(_TRACE.value)):
-        if not file.is_file():
-            raise UsageError(f"--trace={_TRACE.value}: there is no file {file}")
+    if _TRACE.value is not None:
+        _check_files(Path(_TRACE.value))
     kernel = library.choose(common.KERNEL.value)
     from lstm_mnist import recording
 
@@ -62,8 +61,12 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _trace_files(path: Path) -> tuple[Path, Path]:
-    return path, path.with_suffix(".json")
+def _check_files(trace: Path) -> None:
+    """Raise UsageError unless a trace's two files are there."""
+    if not trace.is_file():
+        raise UsageError(f"--trace={trace}: there is no file {trace}")
+    if not (beside := trace.with_suffix(".json")).is_file():
+        raise UsageError(f"--trace={trace}: there is no file {beside}")
 
 
 def _row(check: "Check") -> str:

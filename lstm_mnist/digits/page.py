@@ -31,7 +31,7 @@ HEADERS = {
 def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
     """Build the application around a network. Raises UsageError; see `reading.Reader`.
 
-    GET / is the page. POST /reading takes a picture file and answers with a `reading.Reading` and
+    GET / is the page. POST /reading takes a PNG file and answers with a `reading.Reading` and
     a `doubt` (see `preprocessing.Digit`) as JSON, or with an `error`. Requests must call
     this machine by one of its names, among them `host`, where the page is served.
     """
@@ -55,7 +55,9 @@ def application(network: keras.Model, host: str = "127.0.0.1") -> flask.Flask:
 
     @app.post("/reading")
     def answer() -> dict[str, Any]:
-        digit, *_ = preprocessing.digits(io.BytesIO(flask.request.get_data()), MAX_PIXELS)
+        picture = io.BytesIO(flask.request.get_data())
+        # What the page sends; a few bytes of other formats may take long to decode.
+        digit, *_ = preprocessing.digits(picture, MAX_PIXELS, formats=["PNG"])
         found = {
             name: np.round(values.astype(float), 4).tolist()
             for name, values in reader.read(digit.image)._asdict().items()

@@ -15,7 +15,7 @@ is read in several ways, and the image that is most like MNIST's is taken:
 4. `normalise` gives what is left MNIST's size and place.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -72,14 +72,18 @@ class _Reading(NamedTuple):
 
 
 def digits(
-    file: Path | IO[bytes], max_pixels: int = MAX_PIXELS, *, many: bool = False
+    file: Path | IO[bytes],
+    max_pixels: int = MAX_PIXELS,
+    *,
+    many: bool = False,
+    formats: Collection[str] = decoding.ALL_FORMATS,
 ) -> list[Digit]:
     """Return the digits of a picture file: all its strokes as one, or `many` side by side.
 
     Their images are bright on dark, like MNIST's. An animation counts as its first picture. Raises
     PictureError, which does not name the file.
     """
-    colours, scale = decoding.decode(file, max_pixels)
+    colours, scale = decoding.decode(file, max_pixels, formats)
     readings = list(_readings(colours, many))
     if not readings:
         raise PictureError("shows no digit: it has one colour")

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -74,8 +75,9 @@ class _Channel(HTTPChannel):
     error_task_class = _Refusal
     parser_class = _Parser
     last_activity: float
+    request: Any  # which is arriving, if any
 
     def handle_read(self) -> None:
-        begun = self.last_activity
+        begun = self.last_activity if self.request else time.time()
         super().handle_read()
         self.last_activity = begun

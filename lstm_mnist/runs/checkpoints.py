@@ -21,7 +21,7 @@ from lstm_mnist import __version__
 from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.results import Epoch, Run, Score, State
 from lstm_mnist.runs import run_folder
-from lstm_mnist.system import files
+from lstm_mnist.system import files, resources
 from lstm_mnist.system.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _read(path: Path, config: Config | None) -> Checkpoint:
     import numpy as np
 
     try:
-        content = files.read(path)
+        content = files.read(path, limit=resources.available_memory())
     except OSError as error:
         raise CheckpointError(f"{path} is unreadable: {error.strerror}") from error
     actual, expected = hashlib.sha256(content).hexdigest(), _match(path)[3]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_mnist import networks
 from lstm_mnist.config import CLASSES, FEATURES, STEPS, Config
-from lstm_mnist.system import files
+from lstm_mnist.system import files, resources
 from lstm_mnist.system.errors import DataError
 
 # With smaller weights every output, a sum of some hundred of them, is finite for any picture.
@@ -58,7 +58,8 @@ def portable(weights: Sequence[NDArray[np.float32]], config: Config) -> keras.Mo
 def load(path: Path) -> keras.Model:
     """Read a network's file without executing code from it. Raises DataError."""
     try:
-        files.reading(path).close()  # Keras would wait for ever for a named pipe
+        # Keras would wait for ever for a named pipe.
+        files.reading(path, limit=resources.available_memory()).close()
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         shapes = model.input_shape, model.output_shape
     except Exception as error:  # Keras raises what zipfile, h5py and each class's parser raise

@@ -127,7 +127,8 @@ class Plan:
 
 def _no_number(value: Any) -> str | None:
     """Return what is wrong with a value that is no number, or None."""
-    return None if type(value) in (int, float) else "is not a number"
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if known else "is not a number"
 
 
 def no_percentage(threshold: float | None) -> str | None:

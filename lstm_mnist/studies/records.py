@@ -168,7 +168,7 @@ def read_folder(folder: Path) -> Record:
         path = folder
         run = _record(
             {
-                "folder": folder.resolve().name,
+                "folder": _printable(folder.resolve().name),
                 "sha256": _digest(content),
                 "seconds": result["seconds"] if has_diverged else result["seconds"]["total"],
                 "diverged": result.get("diverged"),
@@ -189,6 +189,11 @@ def read_folder(folder: Path) -> Record:
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path} is not what a finished run leaves: {error}") from error
     return run
+
+
+def _printable(name: str) -> str:
+    """Return a name in which what cannot be printed, an ideographic space too, is escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def _columns(row: Mapping[str, Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from lstm_mnist.system.errors import OutputError
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}-")
 MAX_NAME = 255  # bytes, on the file systems of Linux
-MAX_INPUT = 10**9  # bytes of a file to read: no input of ours comes near, and memory holds it
+MAX_INPUT = 10**9  # bytes of a file to read, which memory holds; see `reading`
 
 
 @contextlib.contextmanager
@@ -47,7 +47,9 @@ def _replaced(path: Path) -> Iterator[Path]:
     # A plain Path, because one of TFDS's own type cannot be searched.
     temporary = Path(path.parent, f".{uuid.uuid4().hex}-{path.name}")
     if len(os.fsencode(temporary.name)) > MAX_NAME:
-        temporary = temporary.with_name(temporary.name[:34] + path.suffix)
+        start = temporary.name[:34]  # and the suffix, by which Keras and Matplotlib know formats
+        fits = len(start) + len(os.fsencode(path.suffix)) <= MAX_NAME
+        temporary = temporary.with_name(start + path.suffix if fits else start)
     try:
         yield temporary
         for part in (*temporary.rglob("*"), temporary):
@@ -95,11 +97,11 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def reading(path: Path) -> IO[bytes]:
+def reading(path: Path, *, limit: float = MAX_INPUT) -> IO[bytes]:
     """Open a file to read.
 
-    Raises OSError, also for what might block, such as a named pipe, and for what memory might not
-    hold.
+    Raises OSError, also for what might block, such as a named pipe, and for what has more bytes
+    than `limit`. Checkpoints and networks may be large: their limit is the memory available.
     """
 
     def open_at_once(name: str, flags: int) -> int:
@@ -108,8 +110,8 @@ def reading(path: Path) -> IO[bytes]:
         reason = None
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             reason = "it is not a regular file"  # Python itself refuses folders
-        elif found.st_size > MAX_INPUT:
-            reason = f"it has {found.st_size:,} bytes, and {MAX_INPUT:,} is the limit"
+        elif found.st_size > limit:
+            reason = f"it has {found.st_size:,} bytes, and {limit:,.0f} is the limit"
         if reason:
             os.close(descriptor)
             raise OSError(errno.EINVAL, reason, name)
@@ -118,9 +120,9 @@ def reading(path: Path) -> IO[bytes]:
     return open(path, "rb", opener=open_at_once)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, *, limit: float = MAX_INPUT) -> bytes:
     """Return a file's content. Raises OSError, as `reading` does."""
-    with reading(path) as file:
+    with reading(path, limit=limit) as file:
         return file.read()
 
 

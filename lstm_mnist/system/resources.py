@@ -85,7 +85,7 @@ def _groups(controller: str, proc: Path) -> Iterator[_Group]:
 
     Each line of `cgroup` is "number:controllers:path", with no controllers in version 2.
     """
-    for line in _read(proc / "self" / "cgroup").splitlines():
+    for line in filter(None, _read(proc / "self" / "cgroup").split("\n")):
         _, controllers, path = line.split(":", 2)
         version = 1 if controllers else 2
         if version == 2 or controller in controllers.split(","):
@@ -102,17 +102,20 @@ def _mounts(version: int, controller: str, proc: Path) -> Iterator[tuple[str, Pa
     Each line of `mountinfo` is "number parent device root place options ... - type source options".
     """
     kind = {1: "cgroup", 2: "cgroup2"}[version]
-    for line in _read(proc / "self" / "mountinfo").splitlines():
+    for line in _read(proc / "self" / "mountinfo").split("\n"):
         mount, _, system = line.partition(" - ")
-        _, _, _, root, place, *_ = mount.split()
-        found, _, options = system.split(maxsplit=2)
-        if found == kind and (version == 2 or controller in options.split(",")):
+        words = system.split(" ")  # the source, the one between, may be empty
+        if words[0] == kind and (version == 2 or controller in words[-1].split(",")):
+            _, _, _, root, place, *_ = mount.split(" ")
             yield root, Path(place)
 
 
 def _read(path: Path) -> str:
-    """Return what a file of the system holds, nothing if there is none."""
+    """Return what a file of the system holds, nothing if there is none.
+
+    Names of mounts and groups may be in any encoding.
+    """
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError:
         return ""

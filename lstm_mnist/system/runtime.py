@@ -68,9 +68,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of what it then repairs
     try:
         with quiet.held_back(), _hidden("matplotlib"), uncollected():
-            import keras
-            import tensorflow as tf
-
+            keras, tf = _imported()
             gpus = _set_device(tf, device)
             _set_threads(tf, one=kernel == "compiled" and not gpus)
             tf.config.list_logical_devices()  # initialises the devices while native code is quiet
@@ -89,6 +87,18 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "keras": settings,
     }
+
+
+def _imported() -> tuple[Any, Any]:
+    """Import Keras and TensorFlow. Raises RuntimeError where what they need does not fit."""
+    try:
+        import keras
+        import tensorflow as tf
+    except MemoryError:
+        raise
+    except Exception as error:  # protobuf, for one, raises a TypeError
+        raise RuntimeError(first_line(error)) from error
+    return keras, tf
 
 
 def _set_device(tf: Any, device: str) -> list[Any]:
@@ -138,7 +148,8 @@ def versions() -> dict[str, str]:
 def git_state() -> dict[str, Any] | None:
     """Return the commit this package is checked out at and whether it was changed, or None.
 
-    What is in the checkout's folders of results does not count.
+    What is in the checkout's folders of results does not count, nor do new files elsewhere than in
+    this package: a run's own output may be one.
     """
 
     def git(*arguments: str) -> str:
@@ -148,12 +159,14 @@ def git_state() -> dict[str, Any] | None:
             .strip()
         )  # names of files may be in any encoding
 
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     try:
         # A package installed below somebody else's checkout is not at that checkout's commit.
         git("ls-files", "--error-unmatch", __file__)
-        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)*/results/*")
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
+        results = ":(top,exclude)*/results/*"
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", results)
+        new = git("ls-files", "--others", "--exclude-standard", "--", str(package), results)
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed or new)}
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -183,7 +196,7 @@ def _set_environment(kernel: str) -> None:
         )
     # Hides keras.json from Keras, which could ask for another backend or for float64.
     os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
-    for variable in UNHEARD:
+    for variable in () if "tensorflow" in sys.modules else UNHEARD:
         os.environ.pop(variable, None)
     # Modules that TensorFlow imports ask for a folder for tests, and write nothing there.
     os.environ.setdefault("TEST_TMPDIR", os.devnull)

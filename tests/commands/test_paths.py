@@ -228,6 +228,7 @@ def test_place_of_the_data_that_is_no_folder_of_this_machine(
         ["compare", "--from=study.json", "--report=study.json"],
         ["compare", "--from=other.json", "study.json", "--report=study.json"],
         ["compare", "--from=other.json", "--save=new.json", "--report=new.json"],
+        ["compare", "--runs=1", "--study_dir=.", "--save=report.zh.html"],
         ["compare", "--from=other.json", "--save=new.zh.json", "--report=new.json"],
         ["compare", "--from=study.json", "--save=study.json"],
         ["compare", "--from=other.json", "study.json", "--save=study.json"],
@@ -258,6 +259,13 @@ def test_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link.json").is_symlink()
     assert (tmp_path / "folder" / "file.json").read_text() == "written"
     assert len(list((tmp_path / "folder").iterdir())) == 1
+
+
+def test_name_as_long_as_the_system_takes(tmp_path: Path) -> None:
+    for suffix in (".npz", f".{'b' * 240}"):
+        path = tmp_path / f"{'a' * (files.MAX_NAME - len(suffix))}{suffix}"
+        files.write_text(path, "written")
+        assert path.read_text() == "written"
 
 
 def test_folder_named_like_a_temporary_file(tmp_path: Path) -> None:

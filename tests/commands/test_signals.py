@@ -31,10 +31,10 @@ FOREVER = 10**6  # seconds
 
 
 @contextlib.contextmanager
-def busy(patience: float) -> Iterator[subprocess.Popen[str]]:
+def busy(patience: float, redirection: str = "") -> Iterator[subprocess.Popen[str]]:
     """A program in a call that never returns."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BUSY, str(patience)],
+        ["bash", "-c", f'exec "$@" {redirection}', "", sys.executable, "-c", BUSY, str(patience)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -60,6 +60,15 @@ def test_busy_program_ends_at_a_second_signal() -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "lstm_mnist: interrupted at once\n"
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2> >(true)"])
+def test_busy_program_ends_where_nobody_can_be_told(redirection: str) -> None:
+    with busy(FOREVER, redirection) as process:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(2 * signals.TWICE)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
 
 
 def test_busy_program_ends_when_it_was_given_time_enough() -> None:

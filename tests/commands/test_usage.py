@@ -83,6 +83,8 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         ),
         (["--kernel=slow"], 2, "--kernel=slow"),
         (["--data_dir=file"], 2, "--data_dir=file is not a folder"),
+        (["verify", "--trace=."], 2, "--trace=.: there is no file ."),
+        (["verify", "--trace=/"], 2, "--trace=/: there is no file /"),
         (["verify", "--trace=none.npz"], 2, "there is no file none.npz"),
         (["verify", "--trace=lonely.npz"], 2, "there is no file lonely.json"),
         (["--schedule=linear"], 2, "--schedule=linear"),
@@ -95,6 +97,9 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--runs=2", "--from=full"], 2, "either --runs=N or --from=DIR"),
         (["compare", "--runs=2", "full"], 2, "unexpected full"),
         (["compare", "--runs=2", "--variants=mine"], 2, "--variants: there is no mine"),
+        (["compare", "--runs=2", "--variants=original,"], 2, "there is no variant without a name"),
+        (["compare", "--from=full", "--report=/"], 7, "/ cannot be written: it is a folder"),
+        (["compare", "--from=full", "--report=."], 7, ". cannot be written: it is a folder"),
         (["compare", "--runs=2", "--variants="], 2, "--variants: there is no variant without a"),
         (
             ["compare", "--runs=2", "--study_dir=file"],

@@ -2,8 +2,10 @@ import io
 import json
 import os
 import re
+import struct
 import sys
 import types
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +94,26 @@ def altered(split: data.Split, count: int) -> Iterator[tuple[Image.Image, str, i
         yield Image.fromarray(pixels.round().astype(np.uint8)), name.lower(), int(label)
 
 
+def tiled(side: int, tile: int) -> bytes:
+    """Return a black TIFF of one deflated tile, which may be far larger than the picture."""
+    content = zlib.compress(bytes(tile * tile), 9)
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile}
+    tags |= {324: 8, 325: len(content)}  # where the tile is, after the header, and its size
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(content)) + content + directory
+
+
+def test_noise_beside_infinite_pixels_is_read() -> None:
+    """Beside them its contrast is less than a float32 can be divided into."""
+    random = np.random.default_rng(0)
+    pixels = random.normal(scale=1e-6, size=(92, 113)).astype(np.float32)
+    pixels[random.random(pixels.shape) < 0.1] = np.inf
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF")
+    assert preprocessing.digits(file)
+
+
 @pytest.mark.parametrize("count", [50, pytest.param(1000, marks=pytest.mark.slow)])
 def test_pictures_of_all_kinds_at_once(
     command: Command, tmp_path: Path, dataset: data.Dataset, count: int
@@ -139,11 +161,13 @@ def test_pictures_of_all_kinds_at_once(
     whole = (tmp_path / "end.avif").read_bytes()
     (tmp_path / "end.avif").write_bytes(whole[:-20] + bytes(20))
     Image.new("1", (4097, 4096)).save(tmp_path / "large.png")
+    (tmp_path / "tile.tif").write_bytes(tiled(64, tile=8192))
+    (tmp_path / "one-tile.tif").write_bytes(tiled(64, tile=256))
     (tmp_path / "photo.heic").write_bytes(HEIC_START)
     (tmp_path / "video.mp4").write_bytes(HEIC_START.replace(b"heic", b"isom"))
     os.mkfifo(tmp_path / "pipe.png")
     bad = ["blank.png", "text.png", "cut.jpg", "large.png", "none.png", ".", "photo.heic"]
-    bad += ["pipe.png", "video.mp4", "end.avif"]
+    bad += ["pipe.png", "video.mp4", "end.avif", "tile.tif", "one-tile.tif"]
 
     paths = list(expected)
     finished = command("predict", *paths[:50], *bad, *paths[50:], "--json")
@@ -163,6 +187,8 @@ def test_pictures_of_all_kinds_at_once(
             "cannot be read: it is not a regular file",
             "is not a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM picture",
             "is damaged: Failed to decode frame 0",
+            "has tiles far larger than itself: save it without",
+            "shows no digit: it has one colour",
         ],
         strict=True,
     ):

@@ -21,12 +21,12 @@ from lstm_mnist.runs import model_files
 from lstm_mnist.system.errors import UsageError
 
 
-def drawing() -> bytes:
-    """Return a PNG file of a seven."""
+def drawing(kind: str = "PNG") -> bytes:
+    """Return a picture file of a seven."""
     image = Image.new("L", (200, 200), 255)
     ImageDraw.Draw(image).line([(60, 40), (140, 40), (90, 160)], fill=0, width=14)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, kind)
     return file.getvalue()
 
 
@@ -97,7 +97,8 @@ def test_answers(application: flask.Flask) -> None:
     expected = preprocessing.digits(io.BytesIO(drawing()))[0].image
     np.testing.assert_allclose(found["steps"], expected, atol=1e-4)
     for body, status, error in (
-        (b"", 400, "The picture is not a PNG, JPEG, GIF"),
+        (b"", 400, "The picture is not a PNG picture"),
+        (drawing("JPEG"), 400, "The picture is not a PNG picture"),
         (drawing()[:99], 400, "The picture cannot be read: image file is truncated"),
         (tall(), 400, "The picture has 1 x 89000000 pixels: make it smaller"),
         (bytes(page.MAX_BYTES + 1), 413, "exceeds the capacity limit"),
@@ -174,20 +175,27 @@ def test_languages_say_the_same() -> None:
         assert text.count("{}") == chinese[name].count("{}"), name
 
 
-@pytest.fixture
-def served() -> Iterator[tuple[str, int]]:
-    """The address of a server without a network, whose time-out is short."""
+@contextlib.contextmanager
+def serving(timeout: float) -> Iterator[tuple[str, int]]:
+    """Serve without a network, and yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
-    made = server.create(application, listener, max_bytes=100, timeout=1)
+    made = server.create(application, listener, max_bytes=100, timeout=timeout)
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
     yield listener.getsockname()
     made.close()
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, int]]:
+    """The address of a server whose time-out is short."""
+    with serving(timeout=1) as address:
+        yield address
 
 
 def ask(address: tuple[str, int], request: bytes) -> str:
@@ -225,6 +233,23 @@ def test_half_open_connections_lock_nobody_out(served: tuple[str, int]) -> None:
             assert time.monotonic() < deadline
         assert held[1].recv(1) == b""
     assert ask(served, ASKED).startswith("HTTP/1.1 200")
+
+
+@pytest.mark.slow
+def test_idle_time_is_not_that_of_the_next_request() -> None:
+    with (
+        serving(timeout=4) as address,
+        socket.create_connection(address, timeout=30) as connection,
+    ):
+        connection.sendall(ASKED.replace(b"Connection: close\r\n", b""))
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += connection.recv(4096)
+        time.sleep(3.5)
+        connection.sendall(ASKED[:20])
+        time.sleep(2.5)
+        connection.sendall(ASKED[20:])
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,29 @@ def test_named_pipe_in_place_of_the_data(data_dir: Path, tmp_path: Path, name: s
     shutil.copytree(data_dir, copy)
     (copy / name).unlink()
     os.mkfifo(copy / name)
-    with pytest.raises(DataError, match=f"{name} is damaged .*it is not a regular file"):
+    with pytest.raises(DataError, match=r"is damaged \(.*it is not a regular file"):
+        data.load(str(copy))
+
+
+def test_arrays_of_another_form_are_reported(
+    data_dir: Path, tmp_path: Path, dataset: data.Dataset
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    flat = {
+        name: split._replace(pixels=split.pixels.reshape(-1, 784))
+        for name, split in dataset._asdict().items()
+    }
+    data.write_decoded(copy / data.DECODED, flat)
+    with pytest.raises(DataError, match="train split: arrays of another form"):
+        data.load(str(copy))
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_missing_description_of_the_dataset(data_dir: Path, tmp_path: Path, name: str) -> None:
+    copy = copy_of_records(data_dir, tmp_path)
+    (copy / "mnist" / "3.0.1" / name).unlink()
+    with pytest.raises(DataError, match=rf"3\.0\.1 is damaged \({name} is missing\): delete it"):
         data.load(str(copy))
 
 

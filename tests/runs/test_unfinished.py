@@ -17,7 +17,7 @@ from lstm_mnist import config, data, training
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer
 from lstm_mnist.runs import checkpoints, execution
-from lstm_mnist.system import runtime
+from lstm_mnist.system import resources, runtime
 from lstm_mnist.system.errors import CheckpointError, UsageError
 
 pytestmark = pytest.mark.xdist_group("unfinished")  # whose fixture is made once
@@ -116,6 +116,15 @@ def test_damaged_checkpoints_are_an_error(copied: Path, kind: str) -> None:
         assert finished.stderr.count("damaged: SHA-256") == 2
         assert finished.stderr.count("\n") == 1
     assert len(paths(copied)) == 2
+
+
+def test_checkpoint_may_take_what_memory_there_is(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a network of some thousand units does, whose checkpoint has more than other files may."""
+    monkeypatch.setattr(resources, "available_memory", lambda: 10)
+    with pytest.raises(CheckpointError, match="bytes, and 10 is the limit"):
+        checkpoints.newest(copied)
 
 
 def test_foreign_checkpoints_are_an_error(copied: Path) -> None:

@@ -184,6 +184,14 @@ def test_what_is_checked_is_there_and_once(folder: Path) -> None:
     refused(finished, 3, "unfinished/result.json is unreadable: No such file or directory")
 
 
+def test_folder_of_any_name_is_checked(folder: Path) -> None:
+    for name, shown in (("\u8fd0\u884c\u30001", "\u8fd0\u884c\\u30001"), ("a\tb", "a\\tb")):
+        shutil.copytree(folder / "run", folder / name)
+        finished = without_tensorflow(folder, "check", name, REACHED)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.startswith(f"{shown}: best epoch")
+
+
 def test_messages_hide_no_digit(folder: Path) -> None:
     all_of(counted("train", 54_180), counted("test", 9_827))(folder)
     for split, least, told in (

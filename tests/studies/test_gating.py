@@ -328,6 +328,12 @@ def test_unsuited_calibration_is_refused(
         (["--calibrate", "--quick"], 2, "--quick is for a gate: omit it with --calibrate"),
         (["--calibrate", "--drop=1"], 2, "--drop is for a gate: omit it with --calibrate"),
         (["--quick", "--workers=1"], 2, "--quick trains no run: omit --workers"),
+        (["--quick", "--drop=1"], 2, "--quick trains no run: omit --drop"),
+        (
+            ["--calibrate", "--runs=10", "--save=own.json", "--units=1000000"],
+            8,
+            "there is not enough memory: --units=1000000",
+        ),
         (["--runs=10"], 2, "--runs goes with --calibrate"),
         (["--study_dir=own"], 2, "--study_dir goes with --calibrate"),
         (
@@ -393,11 +399,12 @@ def test_calibration_on_a_cpu_is_refused_on_a_gpu(
 
 
 def test_file_that_is_no_verdict_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "mine.xml").write_text("<testsuites/>")
-    refused = without_tensorflow(tmp_path, "gate", "--junit=mine.xml")
-    assert refused.returncode == 7
-    assert "--junit=mine.xml is no verdict of a gate: name another file" in refused.stderr
-    assert (tmp_path / "mine.xml").read_text() == "<testsuites/>"
+    for text in (PAGE, "<testsuites/>", '<testsuites><testsuite name="others"/></testsuites>'):
+        (tmp_path / "mine.xml").write_text(text)
+        refused = without_tensorflow(tmp_path, "gate", "--junit=mine.xml")
+        assert refused.returncode == 7
+        assert "--junit=mine.xml is no verdict of a gate: name another file" in refused.stderr
+        assert (tmp_path / "mine.xml").read_text() == text
 
 
 @pytest.mark.slow

@@ -121,6 +121,16 @@ def test_memory_that_cgroups_leave(tmp_path: Path, version: int) -> None:
     assert resources.available_memory(proc) == 2048
 
 
+def test_mounts_of_any_name(tmp_path: Path) -> None:
+    """Names are bytes, in which a space is escaped, and a source may be empty."""
+    proc = version_2(tmp_path, {"unified/box/inner/cpu.max": "150000 100000"})
+    path = proc / "self" / "mountinfo"
+    odd = (b"M\xfcller", "\u3000\u2028\x85".encode())
+    more = [b"41 22 0:50 / /mnt/%s rw - tmpfs  rw\n" % name for name in odd]
+    path.write_bytes(b"".join(more) + path.read_bytes() + b"\n")
+    assert resources.cpu_quota(proc) == 1.5
+
+
 def test_this_machine_has_cores_and_memory() -> None:
     assert 1 <= resources.cores() <= len(os.sched_getaffinity(0))
     assert resources.available_memory() > 2**20
