@@ -67,8 +67,7 @@ def test_argument_that_is_none(call: Callable[[], object], message: str) -> None
 )
 def test_start_comes_before_tensorflow(first: str, started: bool, tmp_path: Path) -> None:
     """Only then are the settings heard that decide the compiled kernel's arithmetic."""
-    starts = "start(); start(kernel='keras'); start()"  # what was set stays set
-    example = f"import {first}; from lstm_mnist import start; {starts}"
+    example = f"import {first}; from lstm_mnist import start; start(); start()"
     done = completed(tmp_path, tmp_path, sys.executable, "-c", example)
     assert (done.returncode == 0) == started, done.stderr
     assert ("UsageError: TensorFlow was imported before" in done.stderr) != started

@@ -196,7 +196,7 @@ def _set_environment(kernel: str) -> None:
         )
     # Hides keras.json from Keras, which could ask for another backend or for float64.
     os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": KERAS["backend"]}
-    for variable in () if "tensorflow" in sys.modules else UNHEARD:
+    for variable in UNHEARD:
         os.environ.pop(variable, None)
     # Modules that TensorFlow imports ask for a folder for tests, and write nothing there.
     os.environ.setdefault("TEST_TMPDIR", os.devnull)
