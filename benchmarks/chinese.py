@@ -35,6 +35,7 @@ WORDS = {
     "departs from the plan": "与计划不符之处",
     "none": "无",
     "below 1e-4": "低于 1e-4",
+    "p below 1e-4": "p 低于 1e-4",
     "share (95 %)": "比例（95 %）",
     "train from 98.41 to 98.61 and test from 98.00 to 98.51": (
         "训练 98.41 至 98.61 且测试 98.00 至 98.51"
@@ -151,4 +152,5 @@ def table(markdown: str) -> str:
 
 def _cell(cell: str) -> str:
     whole = WORDS.get(cell) or "，".join(WORDS.get(part, part) for part in cell.split(", "))
+    whole = re.sub(r"^(`\w+`，)seed (\d+)$", r"\1种子 \2", whole)
     return re.sub(r"(?<=[\d%]) (of|to) (?=[-+\d])", lambda word: BETWEEN[word[1]], whole)

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
@@ -242,9 +243,7 @@ def draw(groups: Groups, path: Path) -> None:
             if runs:
                 _survival(panels[0, column], runs, name, f"C{number}")
                 for run in runs:
-                    gains = [point.gain for point in run.dynamics or ()]
-                    epochs = range(1, len(gains) + 1)
-                    panels[1, column].plot(epochs, gains, color=f"C{number}", linewidth=0.6)
+                    _gains(panels[1, column], run, f"C{number}")
         panels[0, column].set(title=gates, ylim=(-0.02, 1.02))
         if any(name in groups for name in names):
             panels[0, column].legend(loc="lower left")
@@ -255,6 +254,15 @@ def draw(groups: Groups, path: Path) -> None:
     panels[0, 0].set_ylabel("share that has not fallen")
     panels[1, 0].set_ylabel("gain over rows 9 to 28")
     record.save(figure, path)
+
+
+def _gains(panel: Axes, run: records.Record, colour: str) -> None:
+    """Draw a run's gains, with a dot after the epoch before its first fall."""
+    gains = np.array([point.gain for point in run.dynamics or ()], np.float64)  # None is NaN
+    panel.plot(np.arange(1, len(gains) + 1), gains, color=colour, linewidth=0.6)
+    fall = statistics.first_fall(run.test_curve)
+    if fall and (before := _gain(run, fall - 1)) is not None:
+        panel.plot(fall - 1, before, ".", color=colour)
 
 
 def _survival(panel: Axes, runs: Sequence[records.Record], name: str, colour: str) -> None:

@@ -6,6 +6,7 @@ itself.
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -308,15 +309,34 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert before == pytest.approx([0.79, 0.98, 0.91], abs=0.005)
     assert (times - passed)[hard].max() == 11
     assert (times - passed)[soft][fell[soft]].max() == 49
-    for values, digits, expected in (
-        (norms, 0, [[211, 229], [210, 214]]),
-        (gains, 2, [[0.92, 3.88], [0.61, 0.79]]),
-        (saturated, 2, [[0.56, 0.71], [0.55, 0.59]]),
+    assert (np.diff(norms) > 0).all()
+    at_passing = norms[np.arange(20), passed - 1].round()
+    assert [at_passing[gates].min() for gates in (hard, soft)] == [173, 236]
+    assert [at_passing[gates].max() for gates in (hard, soft)] == [213, 283]
+    deficits = np.maximum.accumulate(accuracies, axis=1) - accuracies
+    last = np.array([deficit[time - 2] for deficit, time in zip(deficits, times, strict=True)])
+    assert [last[fell].min(), last[fell].max()] == pytest.approx([0.5, 1.8], abs=0.05)
+    for values, expected in (
+        (gains, [(17, 18), (15, 16)]),
+        (saturated, [(15, 18), (14, 16)]),
+        (norms, [(15, 18), (11, 16)]),
+        (deficits, [(18, 18), (14, 16)]),
     ):
-        at_30 = values[:, 29].round(digits)
-        ranges = [[at_30[gates].min(), at_30[gates].max()] for gates in (hard, soft)]
-        assert np.array(ranges) == pytest.approx(np.array(expected))
-    assert [((times <= 30) & fell)[gates].sum() for gates in (hard, soft)] == [4, 0]
+        assert [*larger_before_falls(values, times, fell)] == expected
+
+
+def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
+    """In how many falls a run's value is larger than the median of all, or like, that stand."""
+    for alike in (False, True):
+        signs = []
+        for run in np.flatnonzero(fell):
+            epoch = times[run] - 2
+            stands = ~fell | (times > times[run])
+            if alike:
+                stands &= np.arange(20) // 10 == run // 10
+            if stands.any():
+                signs.append(values[run, epoch] > np.median(values[stands, epoch]))
+        yield sum(signs), len(signs)
 
 
 def test_table_of_gains() -> None:
