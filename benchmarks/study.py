@@ -61,6 +61,11 @@ def main() -> None:
         text = page.read_text(encoding="utf-8")
         if (anew := rendered(text, tables(groups, chinese=is_chinese(page)))) != text:
             files.write_text(page, anew)
+    draw(groups, record.FOLDER)
+
+
+def draw(groups: Groups, folder: Path) -> None:
+    """Write the pictures of the studies into a folder."""
     finals = {
         name: [run.test_curve for run in runs]
         for name, runs in groups.items()
@@ -71,13 +76,13 @@ def main() -> None:
     svg = plots.finals("finals", finals, recorded, plots.limits_of(ends))
     # Outside a page there is no text colour for the picture to take.
     framed = svg.replace("<svg ", '<svg style="background: white; color: black" ', 1)
-    files.write_text(record.FOLDER / "finals.svg", framed)
+    files.write_text(folder / "finals.svg", framed)
     for module in (blanks, context):
         runs = records.read([sweep.path_of(module.NAME)])
-        module.draw(runs, record.FOLDER / f"{module.NAME}.svg")
-    collapse.draw_run(collapse.steps(), record.FOLDER / "collapse.svg")
+        module.draw(runs, folder / f"{module.NAME}.svg")
+    collapse.draw_run(collapse.steps(), folder / "collapse.svg")
     if runs_to_90 := collapse.read():
-        collapse.draw(runs_to_90, record.FOLDER / "falls.svg")
+        collapse.draw(runs_to_90, folder / "falls.svg")
 
 
 def committed() -> Groups:

@@ -20,6 +20,7 @@ from lstm_mnist.order import EpochOrder, epoch_orders
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 1200  # seconds: far more than anything takes, on a loaded machine too
 # Flags of the shortest run of more than one epoch.
 SMALL_RUN = ("--units=4", "--batch_size=1000", "--epochs=2")
 # In it an ordinary user may mount.
@@ -59,6 +60,7 @@ def completed(
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE,
     )
 
 
@@ -139,7 +141,7 @@ def running(
 
 def wait_for(process: subprocess.Popen[str], happened: Callable[[], object]) -> None:
     """Wait until something has happened while a process runs."""
-    deadline = time.monotonic() + 900  # far more than it takes, on a loaded machine too
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         assert process.poll() is None, process.communicate()
@@ -168,6 +170,7 @@ def without(
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE,
     )
 
 

@@ -1,12 +1,16 @@
 """docs/design.md: which modules may import which, and what is imported late."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-PACKAGE = Path(__file__).parents[1] / "lstm_mnist"
+from lstm_mnist.__main__ import main
+
+PACKAGE = ROOT / "lstm_mnist"
 # Each part imports from earlier lines alone; those of one line do not import each other, except
 # for those of the second.
 ORDER = (
@@ -93,3 +97,14 @@ def test_no_tensorflow_before_the_flags_are_known_to_be_right() -> None:
                 reached[name] = module
                 waiting.append(name)
     assert "lstm_mnist.config" in reached
+
+
+def test_package_is_installed_whole() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    built = project["tool"]["setuptools"]
+    modules = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+    assert {*built["packages"]} == {".".join(path.parts) for path in modules}
+    carried = {path for each in built["package-data"]["lstm_mnist"] for path in PACKAGE.glob(each)}
+    for folder in ("archives", "model", "results", "templates", "traces"):
+        assert {*(PACKAGE / folder).iterdir()} <= carried
+    assert project["project"]["scripts"] == {"lstm-mnist": f"{main.__module__}:{main.__name__}"}

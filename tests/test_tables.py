@@ -25,9 +25,9 @@ REPORTED = {"train": 98.51, "test": 98.27}
 Curves = dict[str, Array]  # [runs, epochs] in percent by split
 
 
-def rows(name: str) -> list[list[str]]:
+def rows(name: str, page: str = PAGE) -> list[list[str]]:
     """Return the cells of a table of the page, without its head."""
-    found = re.search(rf"study`: {name}\. -->\n(.*?)<!-- End", PAGE, re.DOTALL)
+    found = re.search(rf"study`: {name}\. -->\n(.*?)<!-- End", page, re.DOTALL)
     assert found, name
     lines = [line for line in found[1].splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -152,8 +152,11 @@ def test_table_of_verdicts() -> None:
         ours = group(label)
         word = check_measures(cells, ours, theirs)
         name = label.split("`")[1]
-        seeds = [run["config"]["seed"] for run in study(ROOT / f"lstm_mnist/results/{name}.json")]
-        complete = seeds == [*range(PLAN[name])] and len(theirs["test"]) == 30
+        runs = study(ROOT / f"lstm_mnist/results/{name}.json")
+        commits = [run["git"] for run in runs]
+        clean = all(commit == commits[0] for commit in commits) and not commits[0]["changed"]
+        seeds = [run["config"]["seed"] for run in runs]
+        complete = clean and seeds == [*range(PLAN[name])] and len(theirs["test"]) == 30
         assert cells[6] == (word if complete else "none")
         assert (cells[7] == "") == complete
 
@@ -165,6 +168,31 @@ PLAN = {
         r"^\| `(\w+)` \| (\d+) \|", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE
     )
 }
+
+
+def test_no_row_is_missing() -> None:
+    def named(name: str) -> set[str]:
+        return {row[0].split("`")[1] for row in rows(name) if "`" in row[0]}
+
+    files = {path.stem for path in (ROOT / "lstm_mnist" / "results").glob("*.json")} - {"gate"}
+    studies = {name for name in files if "-" not in name}  # of the script's network
+    for name in ("variants", "verdicts", "pair"):
+        assert named(name) == studies
+    assert named("changes") == studies - {"original", "stable", "prose"}
+    assert named("falls") == {*collapse()}
+    assert len(rows("run")) > 20
+
+
+def test_table_of_the_readme() -> None:
+    found = rows("summary", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(found) == 4
+    for label, *cells in found:
+        test = group(label)["test"]
+        ends, highest = test[:, -1], test.max(axis=1)
+        shown(cells[0], float(np.median(ends)), ends.min(), ends.max())
+        shown(cells[1], highest.min(), highest.max())
+        shown(cells[2], (ends >= REPORTED["test"]).sum(), len(ends))
+        shown(cells[3], (ends <= highest - 2).sum(), len(ends))
 
 
 def test_table_of_changes() -> None:

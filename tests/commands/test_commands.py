@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import ROOT, SMALL_RUN, Command, Trained, run_program, train_once, without_tensorflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from lstm_mnist import config, data, training
+from lstm_mnist import config, data, networks, training
+from lstm_mnist.runs import probes
 
 
 class Custom(NamedTuple):
@@ -211,6 +214,33 @@ def test_dynamics_of_epochs_are_of_the_run(recorded_run: Trained) -> None:
         assert 0 < epoch["gain"] < 10
         assert 0 < epoch["saturated"] < 1
         assert 0 < epoch["recurrent_norm"] < epoch["weight_norm"]
+
+
+def test_dynamics_are_those_of_the_network_on_500_images(
+    recorded_run: Trained, dataset: data.Dataset
+) -> None:
+    with (recorded_run.folder / "epoch_dynamics.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    model = keras.saving.load_model(recorded_run.folder / "final.keras")
+    images, labels = dataset.train.images[:500], dataset.train.labels[:500]
+    with tf.GradientTape() as tape:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, model(images))
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    cells = np.abs(networks.memory(model)(images))
+    layer = [weight.astype(np.float64) for weight in model.get_layer("lstm").get_weights()]
+    growth, saturated = probes.follow(layer, "sigmoid", images.astype(np.float64))
+    expected = {
+        "loss": loss,
+        "gradient_norm": tf.linalg.global_norm(gradients),
+        "gain": np.median(growth),
+        "saturated": saturated,
+        "cell_mean": cells.mean(),
+        "cell_max": cells.max(),
+        "weight_norm": np.linalg.norm(np.concatenate([w.ravel() for w in model.get_weights()])),
+        "recurrent_norm": np.linalg.norm(layer[1]),
+    }
+    for name, value in expected.items():
+        assert float(last[name]) == pytest.approx(float(value), rel=1e-4), name
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,19 @@ def test_missing_runs_are_trained_though_a_worker_is_killed(
     first, second = (copied / name for name in NAMES)
     shutil.rmtree(second)
     before = first.stat().st_mtime_ns
-    arguments = ("compare", "--runs=3", "--study_dir=study", *SMALL_STUDY)
+    arguments = ("compare", "--runs=3", "--study_dir=study", "--workers=2", *SMALL_STUDY)
     with started(data_dir, tmp_path, *arguments) as process:
         workers = training_workers(process, copied)
         assert len(workers) == 2
+        for worker in workers:
+            worker.suspend()
+        assert not [*copied.glob(".*/result.json")]
         other = without_tensorflow(tmp_path, *arguments)
         assert other.returncode == 7
         holder = f"process {process.pid} on {platform.node()}"
         assert other.stderr == f"lstm_mnist: --study_dir=study is in use by {holder}\n"
         workers[0].kill()
+        workers[1].resume()
         output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert output.count("final test") == 2

@@ -71,7 +71,7 @@ def test_name_that_is_too_long(tmp_path: Path, arguments: Sequence[str], code: i
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
-def test_folder_that_must_not_be_entered(data_dir: Path, tmp_path: Path) -> None:
+def test_folder_that_must_not_be_entered(tmp_path: Path) -> None:
     """Root may enter any folder: an ordinary user tries."""
     (tmp_path / "closed" / "inner").mkdir(parents=True)
     (tmp_path / "closed").chmod(0)
@@ -94,7 +94,7 @@ END
     named = [*NAMED, (["check", "."], 3)]  # a folder below could hold a run
     lines = [" ".join(arguments).format("closed/inner/run") for arguments, _ in named]
     try:
-        finished = in_namespace(script, data_dir, tmp_path, *lines)
+        finished = in_namespace(script, tmp_path, tmp_path, *lines)
     finally:
         (tmp_path / "closed").chmod(0o700)
     told = finished.stdout.splitlines()

@@ -50,6 +50,25 @@ def test_native_death_at_start_is_shown(tmp_path: Path) -> None:
     assert "lstm_mnist: ended while TensorFlow started; what it said is above\n" in finished.stderr
 
 
+def test_environment_that_would_change_a_run_is_not_heard(tmp_path: Path) -> None:
+    names = {
+        "KERAS_MAX_EPOCHS",
+        "KERAS_MAX_STEPS_PER_EPOCH",
+        "KERAS_NNX_ENABLED",
+        "ONEDNN_MAX_CPU_ISA",
+        "TF_DETERMINISTIC_OPS",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_FUNCTION_JIT_COMPILE_DEFAULT",
+        "TF_XLA_FLAGS",
+    }
+    told = f"import os; os.write(2, repr({names!r} & os.environ.keys()).encode())"
+    path = fake_tensorflow(tmp_path, f"{told}; raise ImportError")
+    variables = dict.fromkeys(names, "0")
+    three = str(ROOT / "docs/three.png")
+    finished = program(tmp_path, "predict", three, PYTHONPATH=path, **variables)
+    assert finished.stderr.startswith("set()"), finished.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("level", "shown"), [("0", True), ("3", False)])
 def test_messages_of_tensorflow_are_shown_where_asked_for(
@@ -91,6 +110,18 @@ BROKEN = "from lstm_mnist.commands import check\ncheck.main = lambda arguments: 
 def test_memory_that_ends(tmp_path: Path) -> None:
     told = one_line(program(tmp_path, "check", "run", before=BROKEN.format("bytes(2**62)")), 8)
     assert told.startswith("there is not enough memory: take fewer --units")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [("OOM when allocating a tensor", 8), ("x; No space left on device", 7)]
+)
+def test_what_tensorflow_lacks(tmp_path: Path, said: str, code: int) -> None:
+    """TensorFlow's error of memory and disks is known by its name."""
+    fault = (
+        "class ResourceExhaustedError(Exception): pass\n"
+        f"def fail():\n    raise ResourceExhaustedError({said!r})\n"
+    )
+    one_line(program(tmp_path, "check", "run", before=fault + BROKEN.format("fail()")), code)
 
 
 def test_thread_that_is_not_granted(tmp_path: Path) -> None:

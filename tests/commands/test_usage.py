@@ -131,7 +131,6 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--from=full"], 3, "full/result.json is not what a finished run leaves"),
         (["check"], 2, "check needs the folder of a run"),
         (["check", "file"], 3, "file is not a study file"),
-        (["check", "file", "--evaluate"], 2, "--evaluate: file is a file and holds no networks"),
         (["predict"], 2, "predict needs pictures"),
         (["predict", "a.png", "--model=none"], 2, "--model=none: there is no file none"),
         (["predict", "a.png", "--model=full"], 2, "there is no file full/best.keras"),

@@ -56,6 +56,7 @@ def test_digits_side_by_side(
     assert red.mean() < 0.1
 
 
+@pytest.mark.slow
 def test_table_of_digits_side_by_side(command: Command, tmp_path: Path) -> None:
     page, _ = in_a_row({3: (100, 50), 7: (500, 50)})
     page.save(tmp_path / "two.png")

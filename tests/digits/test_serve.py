@@ -1,18 +1,22 @@
 import contextlib
 import io
 import json
+import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flask
 import keras
 import numpy as np
 import pytest
+from helpers import ROOT, environment, running
 from PIL import Image, ImageDraw
 
 from lstm_mnist import config, networks, training
@@ -126,6 +130,7 @@ def tall() -> bytes:
     [
         ({"Host": "127.0.0.1:8000"}, 200),
         ({"Host": "localhost"}, 200),
+        ({"Host": socket.gethostname()}, 200),
         ({"Host": "[::1]:8000"}, 200),
         ({"Host": "localhost:9000", "Origin": "http://localhost:9000"}, 200),
         ({"Host": "elsewhere.example"}, 403),
@@ -187,8 +192,10 @@ def serving(timeout: float) -> Iterator[tuple[str, int]]:
     made = server.create(application, listener, max_bytes=100, timeout=timeout)
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
-    yield listener.getsockname()
-    made.close()
+    try:
+        yield listener.getsockname()
+    finally:
+        made.close()
 
 
 @pytest.fixture
@@ -218,36 +225,71 @@ def ended(connection: socket.socket) -> bool:
 ASKED = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-def test_half_open_connections_lock_nobody_out(served: tuple[str, int]) -> None:
-    with contextlib.ExitStack() as stack:
-        held = [
-            stack.enter_context(socket.create_connection(served, timeout=30)) for _ in range(150)
-        ]
-        for connection in held:
+def test_half_open_connections_lock_nobody_out() -> None:
+    with serving(timeout=60) as address, contextlib.ExitStack() as stack:  # none of them ends
+        for _ in range(150):
+            connection = stack.enter_context(socket.create_connection(address, timeout=30))
             connection.sendall(ASKED[:20])
-        assert ask(served, ASKED).startswith("HTTP/1.1 200")
-        # A trickle of bytes does not keep a connection.
-        held[0].settimeout(0.2)
+        assert ask(address, ASKED).startswith("HTTP/1.1 200")
+
+
+def test_trickle_of_bytes_does_not_keep_a_connection(served: tuple[str, int]) -> None:
+    with socket.create_connection(served, timeout=0.2) as connection:
+        connection.sendall(ASKED[:20])
         deadline = time.monotonic() + 20
-        while not ended(held[0]):
+        while not ended(connection):
             assert time.monotonic() < deadline
-        assert held[1].recv(1) == b""
     assert ask(served, ASKED).startswith("HTTP/1.1 200")
+
+
+ANSWERING = """
+import socket, time
+from lstm_mnist.digits import server
+from lstm_mnist.system import signals
+def application(environ, start_response):
+    print("asked", flush=True)
+    time.sleep(1)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+signals.install()
+with signals.raising():
+    server.create(application, listener, max_bytes=100).run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_answer_under_way_is_finished(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", ANSWERING]
+    with running(command, ROOT, environment(tmp_path)) as process:
+        assert process.stdout
+        address = "127.0.0.1", int(process.stdout.readline())
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(ASKED)
+            assert process.stdout.readline() == "asked\n"
+            process.send_signal(number)
+            assert b"".join(iter(lambda: connection.recv(4096), b"")).endswith(b"ok")
+        assert process.wait(60) == 0
+
+
+def test_limits_are_those_of_the_page() -> None:
+    assert (server.TIMEOUT, page.MAX_BYTES) == (15, 2**21)
 
 
 @pytest.mark.slow
 def test_idle_time_is_not_that_of_the_next_request() -> None:
     with (
-        serving(timeout=4) as address,
+        serving(timeout=8) as address,
         socket.create_connection(address, timeout=30) as connection,
     ):
         connection.sendall(ASKED.replace(b"Connection: close\r\n", b""))
         answer = b""
         while not answer.endswith(b"ok"):
             answer += connection.recv(4096)
-        time.sleep(3.5)
+        time.sleep(5)
         connection.sendall(ASKED[:20])
-        time.sleep(2.5)
+        time.sleep(5)
         connection.sendall(ASKED[20:])
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 

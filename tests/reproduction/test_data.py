@@ -183,6 +183,23 @@ def test_named_pipe_in_place_of_the_data(data_dir: Path, tmp_path: Path, name: s
         data.load(str(copy))
 
 
+@pytest.mark.parametrize("name", data.SPLIT_SHA256)
+@pytest.mark.parametrize("field", ["pixels", "labels"])
+def test_every_split_is_held_to_its_digest(
+    data_dir: Path, tmp_path: Path, dataset: data.Dataset, name: str, field: str
+) -> None:
+    """Where the file is sound otherwise, with checksums of its own."""
+    shutil.copytree(data_dir / "mnist", tmp_path / "mnist")
+    split = getattr(dataset, name)
+    altered = getattr(split, field).copy()
+    altered.flat[-1] ^= 1
+    splits = {**dataset._asdict(), name: split._replace(**{field: altered})}
+    data.write_decoded(tmp_path / data.DECODED, splits)
+    told = f"{name} split: SHA-256 [0-9a-f]{{64}}, expected {data.SPLIT_SHA256[name]}"
+    with pytest.raises(DataError, match=told):
+        data.load(str(tmp_path))
+
+
 def test_arrays_of_another_form_are_reported(
     data_dir: Path, tmp_path: Path, dataset: data.Dataset
 ) -> None:

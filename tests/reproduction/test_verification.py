@@ -1,5 +1,4 @@
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -79,15 +78,38 @@ def test_reference_cell_reproduces_the_recording(dataset: data.Dataset) -> None:
         assert Check.close(name, ours, TRACE.arrays[f"first_batch/{name}"], 1e-6).passed, name
 
 
-def test_recordings_are_the_ones_described() -> None:
-    text = (recording.SHIPPED_TRACE.parent / "README.md").read_text(encoding="utf-8")
-    described = re.findall(r"^\| `(\S+)` \| .* \| `([0-9a-f]{64})` \|$", text, re.MULTILINE)
-    assert dict(described) == {
-        str(path.relative_to(FOLDER)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in (recording.SHIPPED_TRACE.parent, SEED_3.parent)
-        for path in folder.iterdir()
-        if path.suffix in (".npz", ".json")
+def test_bounds_are_those_of_the_page() -> None:
+    page = (FOLDER / "docs" / "verification.md").read_text(encoding="utf-8")
+    table = page.split("| largest difference seen | bound |\n|---|--:|--:|\n")[1].split("\n\n")[0]
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    told = {row: [float(bound) for bound in bounds.split(", ")] for row, _, bounds in cells}
+    (after_100,) = {*verification.LATE_WEIGHT_BOUNDS[100].values()}
+    assert told == {
+        "losses of the first 10, 50, 100 steps": [*verification.LOSS_BOUNDS.values()],
+        "weights after step 100, root mean square": [after_100],
+        **{
+            f"`{name}` after step 550, root mean square": [bound]
+            for name, bound in verification.LATE_WEIGHT_BOUNDS[550].items()
+        },
+        **{
+            f"losses of steps {first + 1} to {last}, root mean square": [bound]
+            for (first, last), bound in verification.LATE_LOSS_BOUNDS.items()
+        },
+        "mean loss of epoch 1": [verification.MEAN_LOSS_BOUND],
+        "mean loss of epoch 2": [verification.SECOND_MEAN_LOSS_BOUND],
+        "right after epoch 2, of 55,000 and of 10,000": [*verification.SECOND_CORRECT_BOUNDS],
     }
+    flat = " ".join(page.split())
+    for told_of in (
+        f"{verification.STATE_BOUND:.0e} for states, logits and losses".replace("e-0", "e-"),
+        f"{verification.GRADIENT_BOUND:.0e} for gradients".replace("e-0", "e-"),
+        f"the bound is {verification.ADAM_BOUND:.0e}".replace("e-0", "e-"),
+        "after 1 and 10 steps by {:.0e} and {:.0e}".format(
+            *verification.WEIGHT_BOUNDS.values()
+        ).replace("e-0", "e-"),
+    ):
+        assert told_of in flat
+    assert verification.FORCED_LOSS_BOUND == verification.STATE_BOUND
 
 
 Spoil = Callable[[dict[str, Any], dict[str, Any]], object]

@@ -12,10 +12,19 @@ from typing import NamedTuple
 
 import pytest
 from checkpointed import damage, paths, saved
-from helpers import Command, environment, run_program, started, wait_for, without_tensorflow
+from helpers import (
+    Command,
+    completed,
+    environment,
+    run_program,
+    started,
+    wait_for,
+    without_tensorflow,
+)
 
 from lstm_mnist.runs import checkpoints, model_files
 from lstm_mnist.studies import records
+from lstm_mnist.system import runtime
 
 pytestmark = pytest.mark.xdist_group("resume")  # whose fixtures are made once
 
@@ -94,8 +103,10 @@ def interrupted(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Int
     damage(damaged, "truncated")
     with started(data_dir, folder, "--resume=two", "--units=4") as process:
         wait_for(process, lambda: any(name > "epoch-3" for name in saved(two)))
+        process.send_signal(signal.SIGSTOP)  # it holds its lock, and does not end meanwhile
         second = without_tensorflow(folder, "--resume=two")
         process.terminate()
+        process.send_signal(signal.SIGCONT)
         output, errors = process.communicate()
     continued = subprocess.CompletedProcess([], process.returncode, output, errors)
     after_termination = sorted(two.rglob("*"))
@@ -182,11 +193,27 @@ def test_other_number_of_cores_is_told_where_bits_depend_on_it(
         process.terminate()
         _, errors = process.communicate()
     told = (
-        f"lstm_mnist: the run began on CPU, 1 cores, and goes on on CPU, {1 + len(others)} cores: "
+        f"lstm_mnist: the run began on CPU, 1 cores, and goes on on CPU, {runtime.cores()} cores: "
         "its bits depend on that"
     )
     assert errors.startswith(told) == (kernel == "keras")
     assert errors.count("\n") == 1 + (kernel == "keras")
+
+
+NOW = """
+import pathlib, sys
+sys.modules["tensorflow"] = None
+from lstm_mnist.runs import run_folder
+run_folder.default_folder = lambda seed: pathlib.Path("runs/now")
+from lstm_mnist.__main__ import main
+sys.exit(main(["--kernel=keras"]))
+"""
+
+
+def test_new_run_beside_one_of_the_same_second(tmp_path: Path) -> None:
+    with checkpoints.held(tmp_path / "runs" / "now", new=True):
+        done = completed(tmp_path, tmp_path, sys.executable, "-c", NOW)
+    assert done.returncode == 8, done.stderr  # it came as far as TensorFlow, which is missing
 
 
 def test_two_new_runs_at_once_take_two_folders(tmp_path: Path) -> None:

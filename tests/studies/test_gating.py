@@ -14,17 +14,18 @@ import pytest
 from helpers import ROOT, Command, Trained, completed, run_once, run_program, without_tensorflow
 
 import lstm_mnist
-from lstm_mnist import data
+from lstm_mnist import data, training
 from lstm_mnist.commands.gate import SUMMARY
 from lstm_mnist.recurrence import layers
-from lstm_mnist.studies import calibration, outcome
+from lstm_mnist.studies import calibration, fleet, outcome
 from lstm_mnist.studies.gate import Plan
 from lstm_mnist.system import runtime
-from lstm_mnist.system.errors import UsageError
+from lstm_mnist.system.errors import DivergedError, UsageError
 
 # A network that takes seconds, and whose accuracy spreads over many points.
 TINY = ("--units=4", "--epochs=1", "--batch_size=5000", "--learning_rate=0.05")
 PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+Change = Callable[[dict[str, Any]], Any]
 
 pytestmark = pytest.mark.compiled
 
@@ -117,13 +118,21 @@ def test_finished_runs_of_a_calibration_are_not_trained_again(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda result: result["versions"].update(keras="3.0"),
+        lambda result: result.update(git={"commit": "0" * 40, "changed": False}),
+    ],
+    ids=["versions", "commit"],
+)
 def test_runs_of_another_program_are_not_calibrated_with(
-    own: Trained, command: Command, tmp_path: Path
+    own: Trained, command: Command, tmp_path: Path, change: Change
 ) -> None:
     shutil.copytree(own.folder, tmp_path / "own")
     for path in tmp_path.glob("own/*/result.json"):
         result = json.loads(path.read_text())
-        result["versions"]["keras"] = "3.0"
+        change(result)
         path.write_text(json.dumps(result))
     where = ("--study_dir=own", "--save=own.json")
     refused = command("gate", "--calibrate", *TINY, "--runs=10", *where)
@@ -142,9 +151,6 @@ def test_program_as_it_was_calibrated_passes(own: Trained, data_dir: Path, worke
     found = json.loads(passed.stdout)
     assert (found["state"], found["golden"]["equal"]) == ("passed", True)
     assert found["calibration"]["config"]["units"] == 4
-
-
-Change = Callable[[dict[str, Any]], Any]
 
 
 def altered(folder: Path, change: Change, known: Path = calibration.COMMITTED) -> str:
@@ -396,6 +402,23 @@ def test_calibration_on_a_cpu_is_refused_on_a_gpu(
     monkeypatch.setattr(layers, "device", lambda: "GPU")
     with pytest.raises(UsageError, match="by arithmetic keras-1, and here it is keras-1 on a GPU"):
         lstm_mnist.gate_change(lstm_mnist.build, dataset, against=path)
+
+
+def test_network_of_ones_own_that_diverges(
+    dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object, **__: object) -> None:
+        raise DivergedError("seed 5 has diverged in epoch 1")
+
+    monkeypatch.setattr(training, "run", diverge)
+    found = lstm_mnist.gate_change(lstm_mnist.build, dataset, seed=5)
+    assert (found.state, found.golden) == ("regression", "seed 5 has diverged in epoch 1")
+    assert [(run.seed, run.accuracy) for run in found.runs] == [(5, 9.8), (6, 9.8)]
+
+
+def test_finished_runs_are_judged_in_their_order() -> None:
+    one, two, three = map(Path, "abc")
+    assert [*fleet.in_order(iter([three, one, two]), [one, two, three])] == [one, two, three]
 
 
 def test_file_that_is_no_verdict_is_kept(tmp_path: Path) -> None:

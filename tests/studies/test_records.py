@@ -8,7 +8,7 @@ import pytest
 
 from lstm_mnist import config, data, training
 from lstm_mnist.results import Epoch, EpochDynamics, Score
-from lstm_mnist.studies import calibration, protocol, records
+from lstm_mnist.studies import calibration, gate, protocol, records
 from lstm_mnist.system.errors import DataError, UsageError
 
 
@@ -49,6 +49,20 @@ def run(
 def test_best_is_chosen_by_held_out_images_alone() -> None:
     chosen = run(0, 9_800, 9_900, 9_700, held_out=(4_950, 4_940, 4_950)).best
     assert chosen.test.correct == 9_800
+
+
+def test_best_run_is_chosen_by_held_out_images() -> None:
+    ours, other = run(0, 9_800, held_out=(4_950,)), run(1, 9_900, held_out=(4_940,))
+    assert records.best([other, ours]) is ours
+
+
+def test_median_of_runs_is_judged() -> None:
+    runs = [run(seed, right) for seed, right in enumerate((9_700, 9_830, 9_900))]
+    assert gate.Gate(min_test_accuracy=98.3).failures_of_median("x", runs) == []
+    (told,) = gate.Gate(min_test_accuracy=98.31).failures_of_median("x", runs)
+    assert told.startswith("x, median of 3 runs: test accuracy 9830 of 10000")
+    (told,) = gate.Gate(min_test_accuracy=98.0).failures_of_median("x", runs[::2])
+    assert "9700 of 10000" in told  # of two, the lower one
 
 
 def test_collapse_is_a_fall_of_two_points() -> None:

@@ -22,7 +22,7 @@ def state_of(checkout: Path) -> object:
 
 def test_results_do_not_count_as_changes(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
-        names = ("-c", "user.name=a", "-c", "user.email=a@b")
+        names = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
         return subprocess.run(
             ["git", *names, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout.strip()
