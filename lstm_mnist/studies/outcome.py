@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SUITE = "lstm_mnist gate"  # the name of its verdicts in JUnit's XML
 QUICK = (
-    "Not proven by this: anything that so few steps do not reach, as most images, a whole "
+    "Not proven by this: anything that so few steps do not reach, such as most images, a whole "
     "schedule, and the accuracy of a whole run."
 )
 
