@@ -60,10 +60,11 @@ def studied(name: str) -> Curves:
 
 
 def recorded() -> Curves:
-    traces = ROOT / "lstm_mnist" / "traces"
-    path = traces / "recorded_runs.json"
-    path = path if path.exists() else traces / "original_runs.json"
-    both = np.array([run["curve"] for run in json.loads(path.read_text())["runs"]])
+    planned, earlier = (
+        json.loads((ROOT / "lstm_mnist" / "traces" / f"{name}_runs.json").read_text())["runs"]
+        for name in ("recorded", "original")
+    )
+    both = np.array([run["curve"] for run in (planned if len(planned) == 30 else earlier)])
     return {"train": both[..., 0], "test": both[..., 1]}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_mnist.studies.protocol import has_fallen
+from lstm_mnist.studies.protocol import RECORDED, has_fallen
 
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
@@ -29,8 +29,10 @@ PLANNED, EARLIER = _TRACES / "recorded_runs.json", _TRACES / "original_runs.json
 
 def recorded_curves(split: str) -> list[list[float]]:
     """Return the recorded runs' accuracies on a split after each epoch, in percent."""
-    path = PLANNED if PLANNED.exists() else EARLIER
-    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    planned, earlier = (
+        json.loads(path.read_text(encoding="utf-8"))["runs"] for path in (PLANNED, EARLIER)
+    )
+    runs = planned if len(planned) >= RECORDED else earlier
     return [[accuracies[[*REPORTED].index(split)] for accuracies in run["curve"]] for run in runs]
 
 

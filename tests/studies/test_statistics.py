@@ -1,6 +1,8 @@
 import dataclasses
 import itertools
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,28 @@ def shifted(points: float, epochs: slice) -> Curves:
 
 def test_six_of_the_recorded_runs_have_collapsed() -> None:
     assert sum(map(reference.collapsed, RECORDED)) == 6
+
+
+@pytest.mark.parametrize(("count", "shown"), [(29, 11), (30, 30)])
+def test_planned_recordings_count_once_all_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, shown: int
+) -> None:
+    runs = [{"seed": seed, "curve": [[98.5, 98.0]] * 30} for seed in range(count)]
+    (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
+    monkeypatch.setattr(reference, "PLANNED", tmp_path / "runs.json")
+    assert len(reference.recorded_curves("test")) == shown
+
+
+def test_planned_recordings_agree_with_the_earlier_ones() -> None:
+    """A seed gave the same run before and with the recorder."""
+    planned, earlier = (
+        {run["seed"]: run["curve"] for run in json.loads(path.read_text())["runs"]}
+        for path in (reference.PLANNED, reference.EARLIER)
+    )
+    both = planned.keys() & earlier.keys()
+    assert len(both) >= 5
+    for seed in both:
+        assert planned[seed] == earlier[seed]
 
 
 @pytest.mark.parametrize(
