@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         name, *flags = arguments
         return sabotaged(name, flags)
-    gates = kept(circumstances()) if PATH.exists() else []
+    gates = record.kept(PATH, circumstances())["gates"] if PATH.exists() else []
     done = [(gate["sabotage"], gate["seed"]) for gate in gates]
     from benchmarks.sabotage import SABOTAGES
 
@@ -37,16 +37,6 @@ def main(arguments: Sequence[str]) -> int:
             print(gates[-1], flush=True)
             files.write_json(PATH, {**circumstances(), "gates": gates})
     return 0
-
-
-def kept(circumstances: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the gates that an earlier call wrote, if this program made them."""
-    written = json.loads(PATH.read_text(encoding="utf-8"))
-    for name in circumstances:
-        if written[name] != circumstances[name]:
-            raise SystemExit(f"{PATH} is of another {name}: remove it to gate everything anew")
-    gates: list[dict[str, Any]] = written["gates"]
-    return gates
 
 
 def circumstances() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,15 @@ def circumstances(machine: dict[str, Any]) -> dict[str, Any]:
         },
         "git": runtime.git_state(),
     }
+
+
+def kept(path: Path, circumstances: dict[str, Any]) -> dict[str, Any]:
+    """Return what an earlier call wrote; SystemExit where that was in other circumstances."""
+    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for name in sorted(circumstances.keys() - {"date"}):
+        if written[name] != circumstances[name]:
+            raise SystemExit(f"{path} was made with another {name}: move it away to begin anew")
+    return written
 
 
 def spread(values: Sequence[float], *, digits: int = 2) -> str:

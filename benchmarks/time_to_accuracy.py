@@ -76,7 +76,7 @@ def main() -> None:
     path: Path = parser.parse_args().output
 
     circumstances = record.circumstances(machine())
-    outcomes = read(path, circumstances) if path.exists() else {}
+    outcomes = outcomes_of(record.kept(path, circumstances)["runs"]) if path.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         runner = Runner(Path(name), data.load())
 
@@ -145,15 +145,6 @@ def _python(module: str, *arguments: str) -> str:
         text=True,
         check=True,
     ).stdout
-
-
-def read(path: Path, circumstances: dict[str, Any]) -> Outcomes:
-    """Return what an earlier call wrote, if it was measured here by this program."""
-    written = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("machine", "versions", "git"):
-        if written[name] != circumstances[name]:
-            raise SystemExit(f"{path} was measured with another {name}: take another --output")
-    return outcomes_of(written["runs"])
 
 
 def outcomes_of(runs: list[dict[str, Any]]) -> Outcomes:

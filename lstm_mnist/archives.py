@@ -69,10 +69,10 @@ def _builder(data_dir: str | None) -> Any:
     if reason := files.no_folder(named):
         raise OutputError(reason)
     place = Path(named).expanduser() / BUILDER.replace(":", "/")
-    found = {path.name for path in place.glob("*")}
-    if found and (missing := {"dataset_info.json", "features.json"} - found):
+    found = {path.name: path for path in place.glob("*")}
+    if found and (missing := {"dataset_info.json", "features.json"} - found.keys()):
         raise damaged(place, f"{min(missing)} is missing")
-    for path in place.glob("*"):
+    for path in found.values():
         try:
             files.reading(path).close()  # TFDS would wait for ever for a named pipe
         except OSError as error:

@@ -102,14 +102,11 @@ def _read_prepared(builder: Any) -> dict[str, Split]:
 def read_decoded(path: Path) -> dict[str, Split]:
     """Read what `write_decoded` wrote, unchecked. Raises DataError."""
     try:
-        with files.reading(path) as file, np.load(file) as arrays:
-            return {
-                name: Split(arrays[f"{name}_pixels"], arrays[f"{name}_labels"])
-                for name in SPLIT_SHA256
-            }
-    except MemoryError:
-        raise
-    except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
+        arrays = files.read_npz(path)
+        return {
+            name: Split(arrays[f"{name}_pixels"], arrays[f"{name}_labels"]) for name in SPLIT_SHA256
+        }
+    except (ValueError, KeyError) as error:
         raise archives.damaged(path, first_line(error)) from error
 
 

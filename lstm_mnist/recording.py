@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_mnist.system import files
-from lstm_mnist.system.errors import DataError, first_line
+from lstm_mnist.system.errors import DataError
 
 # The recording under TensorFlow 1.15.5 with seed 7 that is part of the package.
 SHIPPED_TRACE = Path(__file__).parent / "traces" / "trace_seed_7.npz"
@@ -135,12 +135,9 @@ def load_trace(path: Path) -> Trace:
     Raises DataError if either is unreadable, incomplete or holds impossible values.
     """
     try:
-        with files.reading(path) as file, np.load(file) as npz:
-            arrays = dict(npz)
-    except MemoryError:
-        raise
-    except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
-        raise DataError(f"{path} is not a readable NPZ file: {first_line(error)}") from error
+        arrays = files.read_npz(path)
+    except ValueError as error:
+        raise DataError(f"{path} is not a readable NPZ file: {error}") from error
     missing = [name for name in ("loss", "accuracy_percent", *_SHAPES) if name not in arrays]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}")

@@ -83,14 +83,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report(read: Sequence[Path]) -> Path | None:
     """Return where the report is to be, after checking it and --save against what is read."""
-    asked = paths.of(_REPORT.value)
-    for path in asked:
-        files.check_file(path)
-    default = [] if _FROM.value else [Path(_STUDY_DIR.value, run_folder.REPORT)]
-    report = next(iter([*asked, *default]), None)
+    report = None
+    if _REPORT.value:
+        report = Path(_REPORT.value)
+        files.check_file(report)
+    elif _FROM.value is None:
+        report = Path(_STUDY_DIR.value, run_folder.REPORT)
     pages = reports.places(report) if report else []
     paths.check_outputs(paths.of(_SAVE.value), kept=[*read, *pages])
-    paths.check_outputs(pages if asked else [], kept=read)
+    if _REPORT.value:
+        paths.check_outputs(pages, kept=read)
     return report
 
 

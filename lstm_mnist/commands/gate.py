@@ -204,7 +204,7 @@ def _judged(
     from lstm_mnist.studies import golden
 
     kernel = layers.choose(common.KERNEL.value)
-    known.check(calibration.on(library.arithmetic(kernel), device["kind"]))
+    known.check(calibration.on(library.arithmetic(kernel), layers.device()))
     _progress(f"{outcome.calibrated(known)}.")
     (first,) = _configs(known.config, known.config.seed, 1)
     found = outcome.Outcome(
@@ -282,7 +282,7 @@ def _calibrate(data_dir: str | None) -> None:
         device, dataset = _started(data_dir)
         from lstm_mnist.studies import golden
 
-        _check_finished(records.read(path for path in runs if path not in missing), device)
+        _check_finished(records.read(path for path in runs if path not in missing))
         with contextlib.closing(_trained(missing, dataset, device, data_dir)) as finished:
             for run in finished:
                 _tell(f"{run.folder}: test {run.final.test.percent:.2f} %, {run.seconds:.0f} s")
@@ -295,7 +295,7 @@ def _calibrate(data_dir: str | None) -> None:
     _tell(f"{outcome.calibrated(made)}.")
 
 
-def _check_finished(runs: Sequence[records.Record], device: dict[str, Any]) -> None:
+def _check_finished(runs: Sequence[records.Record]) -> None:
     """Raise UsageError for a run that was not made by this program, as it is and where it is.
 
     The golden values are: of two programs, they would not belong to the runs.
@@ -303,7 +303,7 @@ def _check_finished(runs: Sequence[records.Record], device: dict[str, Any]) -> N
     from lstm_mnist.recurrence import layers
 
     arithmetic = library.arithmetic(layers.choose(common.KERNEL.value))
-    here = (runtime.git_state(), runtime.versions(), arithmetic, device["kind"])
+    here = (runtime.git_state(), runtime.versions(), arithmetic, layers.device())
     for run in runs:
         if (run.git, run.versions, run.arithmetic, run.device["kind"]) != here:
             raise UsageError(

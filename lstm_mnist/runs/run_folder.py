@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 DYNAMICS, EPOCH_DYNAMICS = "dynamics.csv", "epoch_dynamics.csv"
 DIVERGED = "diverged.json"  # in place of a result, if a loss or a weight was not finite
+ENDS = (RESULT, DIVERGED)  # one of which a finished run has
 TENSORBOARD = "tensorboard"
 FINAL_MODEL, BEST_MODEL = "final.keras", "best.keras"
 REPORT = "report.html"
@@ -29,6 +30,12 @@ LANGUAGES = ("en", "zh")
 def default_folder(seed: int) -> Path:
     """Return a new run's folder: runs/<local time>-seed<seed>."""
     return Path("runs", f"{datetime.datetime.now():%Y%m%d-%H%M%S}-seed{seed}")
+
+
+def printable_name(folder: Path) -> str:
+    """Return a folder's name; what cannot be printed, an ideographic space too, is escaped."""
+    name = folder.resolve().name
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def report_in(language: str, path: Path) -> Path:

@@ -89,6 +89,12 @@ def percent(split: str, correct: int) -> float:
     return 100 * correct / TOTALS[split]
 
 
+def check_count(where: str, split: str, correct: int) -> None:
+    """Check a number of correct images on a split."""
+    if not 0 <= correct <= TOTALS[split]:
+        raise ValueError(f"{where}: {correct} of {TOTALS[split]} {split} images")
+
+
 def result(content: bytes) -> dict[str, Any]:
     """Parse a run's result file."""
     parsed: dict[str, Any] = _with_arithmetic(files.parse_json(content))
@@ -145,8 +151,7 @@ def history(content: bytes) -> list[dict[str, Any]]:
             raise ValueError(f"epoch {number}: seconds are negative")
         for split, total in TOTALS.items():
             correct = row[f"{split}_correct"]
-            if not 0 <= correct <= total:
-                raise ValueError(f"epoch {number}: {correct} of {total} {split} images")
+            check_count(f"epoch {number}", split, correct)
             if (row[f"{split}_total"], row[f"{split}_percent"]) != (total, percent(split, correct)):
                 raise ValueError(f"epoch {number}: total or percent of {split} are not its count's")
     return rows

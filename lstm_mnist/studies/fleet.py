@@ -290,7 +290,7 @@ def _train(
     dynamics: bool,
 ) -> UserError | None:
     """Train one run in a worker. Returns user errors: Dask prints tracebacks of raised ones."""
-    if any((folder / name).exists() for name in (run_folder.RESULT, run_folder.DIVERGED)):
+    if any((folder / name).exists() for name in run_folder.ENDS):
         return None
     try:
         there = _start(device, config.kernel, sharers)

@@ -97,10 +97,9 @@ def folders(path: Path) -> list[Path]:
 
     Names that begin with a dot are left out. Raises DataError.
     """
-    ends = run_folder.RESULT, run_folder.DIVERGED
-    if any((path / name).exists() for name in ends):
+    if any((path / name).exists() for name in run_folder.ENDS):
         return [path]
-    names = run_folder.CONFIG, run_folder.HISTORY, *ends
+    names = run_folder.CONFIG, run_folder.HISTORY, *run_folder.ENDS
     inner, walked = set(), set()
     for place, below, contents in os.walk(path, onerror=_refused, followlinks=True):
         if (real := os.path.realpath(place)) in walked:  # a link may lead back
@@ -133,7 +132,7 @@ def folder_of(run: Record, paths: Iterable[Path]) -> Path | None:
     """Return the folder that a run was read from, given the paths; None if it was a file."""
     for path in filter(Path.is_dir, paths):
         for folder in folders(path):
-            for name in (run_folder.RESULT, run_folder.DIVERGED):
+            for name in run_folder.ENDS:
                 with contextlib.suppress(OSError):
                     if _digest(files.read(folder / name)) == run.sha256:
                         return folder
@@ -168,7 +167,7 @@ def read_folder(folder: Path) -> Record:
         path = folder
         run = _record(
             {
-                "folder": _printable(folder.resolve().name),
+                "folder": run_folder.printable_name(folder),
                 "sha256": _digest(content),
                 "seconds": result["seconds"] if has_diverged else result["seconds"]["total"],
                 "diverged": result.get("diverged"),
@@ -189,11 +188,6 @@ def read_folder(folder: Path) -> Record:
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path} is not what a finished run leaves: {error}") from error
     return run
-
-
-def _printable(name: str) -> str:
-    """Return a name in which what cannot be printed, an ideographic space too, is escaped."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def _columns(row: Mapping[str, Any]) -> list[Any]:
@@ -300,8 +294,7 @@ def _prove(run: Record) -> None:
     for epoch in trained:
         where = f"{run.folder}: epoch {epoch.number}"
         for split, score in epoch.scores.items():
-            if not 0 <= score.correct <= score.total:
-                raise ValueError(f"{where}: {score.correct} of {score.total} {split} images")
+            evidence.check_count(where, split, score.correct)
         if min(epoch.training_loss, *(score.loss for score in epoch.scores.values())) < 0:
             raise ValueError(f"{where}: a loss is negative")
 

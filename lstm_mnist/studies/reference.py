@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstm_mnist.studies.protocol import RECORDED, has_fallen
 
@@ -29,11 +29,15 @@ PLANNED, EARLIER = _TRACES / "recorded_runs.json", _TRACES / "original_runs.json
 
 def recorded_curves(split: str) -> list[list[float]]:
     """Return the recorded runs' accuracies on a split after each epoch, in percent."""
-    planned, earlier = (
-        json.loads(path.read_text(encoding="utf-8"))["runs"] for path in (PLANNED, EARLIER)
-    )
-    runs = planned if len(planned) >= RECORDED else earlier
+    runs = _runs(PLANNED)
+    if len(runs) < RECORDED:
+        runs = _runs(EARLIER)
     return [[accuracies[[*REPORTED].index(split)] for accuracies in run["curve"]] for run in runs]
+
+
+def _runs(path: Path) -> list[Any]:
+    runs: list[Any] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    return runs
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:

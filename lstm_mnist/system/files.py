@@ -126,6 +126,19 @@ def read(path: Path, *, limit: float = MAX_INPUT) -> bytes:
         return file.read()
 
 
+def read_npz(path: Path) -> dict[str, Any]:
+    """Return the arrays of a file of NumPy's. Raises ValueError for whatever is wrong with it."""
+    import numpy as np
+
+    try:
+        with reading(path) as file, np.load(file) as arrays:
+            return dict(arrays)
+    except MemoryError:
+        raise
+    except Exception as error:  # np.load raises what zipfile, zlib and its own parser raise
+        raise ValueError(errors.first_line(error)) from error
+
+
 def parse_json(content: bytes) -> Any:
     """Parse JSON whose numbers are finite and keys unique. Raises ValueError."""
 

@@ -73,7 +73,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
             _set_threads(tf, one=kernel == "compiled" and not gpus)
             tf.config.list_logical_devices()  # initialises the devices while native code is quiet
             settings = {name: getattr(keras.config, name)() for name in KERAS}
-    except (ImportError, RuntimeError) as error:
+    except RuntimeError as error:
         raise MachineError(f"TensorFlow does not start: {_cause(error)}") from error
     if settings != KERAS:
         raise UsageError(
@@ -97,7 +97,7 @@ def _imported() -> tuple[Any, Any]:
     except MemoryError:
         raise
     except Exception as error:  # protobuf, for one, raises a TypeError
-        raise RuntimeError(first_line(error)) from error
+        raise RuntimeError from error
     return keras, tf
 
 

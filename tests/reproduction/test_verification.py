@@ -100,15 +100,19 @@ def test_bounds_are_those_of_the_page() -> None:
         "right after epoch 2, of 55,000 and of 10,000": [*verification.SECOND_CORRECT_BOUNDS],
     }
     flat = " ".join(page.split())
-    for told_of in (
-        f"{verification.STATE_BOUND:.0e} for states, logits and losses".replace("e-0", "e-"),
-        f"{verification.GRADIENT_BOUND:.0e} for gradients".replace("e-0", "e-"),
-        f"the bound is {verification.ADAM_BOUND:.0e}".replace("e-0", "e-"),
-        "after 1 and 10 steps by {:.0e} and {:.0e}".format(
-            *verification.WEIGHT_BOUNDS.values()
-        ).replace("e-0", "e-"),
+
+    def short(bound: float) -> str:
+        return f"{bound:.0e}".replace("e-0", "e-")
+
+    for sentence in (
+        f"{short(verification.STATE_BOUND)} for states, logits and losses",
+        f"{short(verification.GRADIENT_BOUND)} for gradients",
+        f"the bound is {short(verification.ADAM_BOUND)}",
+        "after 1 and 10 steps by {} and {}".format(
+            *map(short, verification.WEIGHT_BOUNDS.values())
+        ),
     ):
-        assert told_of in flat
+        assert sentence in flat
     assert verification.FORCED_LOSS_BOUND == verification.STATE_BOUND
 
 
