@@ -60,11 +60,8 @@ def studied(name: str) -> Curves:
 
 
 def recorded() -> Curves:
-    planned, earlier = (
-        json.loads((ROOT / "lstm_mnist" / "traces" / f"{name}_runs.json").read_text())["runs"]
-        for name in ("recorded", "original")
-    )
-    both = np.array([run["curve"] for run in (planned if len(planned) == 30 else earlier)])
+    path = ROOT / "lstm_mnist" / "traces" / "recorded_runs.json"
+    both = np.array([run["curve"] for run in json.loads(path.read_text())["runs"]])
     return {"train": both[..., 0], "test": both[..., 1]}
 
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lstm_mnist.studies.protocol import RECORDED, has_fallen
+from lstm_mnist.studies.protocol import has_fallen
 
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
@@ -21,23 +21,14 @@ REPORTED_TEST = 98.27
 
 REPORTED = {"train": REPORTED_TRAIN, "test": REPORTED_TEST}
 
-# Complete runs of the original script under TensorFlow 1.15.5: those that the protocol plans, and
-# eleven earlier ones, which stand in until those are there.
-_TRACES = Path(__file__).parents[1] / "traces"
-PLANNED, EARLIER = _TRACES / "recorded_runs.json", _TRACES / "original_runs.json"
+# Complete runs of the original script under TensorFlow 1.15.5, as the protocol plans them.
+_RECORDINGS = Path(__file__).parents[1] / "traces" / "recorded_runs.json"
 
 
 def recorded_curves(split: str) -> list[list[float]]:
     """Return the recorded runs' accuracies on a split after each epoch, in percent."""
-    runs = _runs(PLANNED)
-    if len(runs) < RECORDED:
-        runs = _runs(EARLIER)
+    runs = json.loads(_RECORDINGS.read_text(encoding="utf-8"))["runs"]
     return [[accuracies[[*REPORTED].index(split)] for accuracies in run["curve"]] for run in runs]
-
-
-def _runs(path: Path) -> list[Any]:
-    runs: list[Any] = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return runs
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:

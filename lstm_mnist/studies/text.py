@@ -12,7 +12,7 @@ from lstm_mnist.studies.summary import Standing, Summary, Verdict, standing
 Translate = Callable[[str], str]
 
 REASONS = {
-    "REPRODUCED": "the early means are equivalent, and neither falls nor finals differ",
+    "REPRODUCED": "the early means are equivalent; no difference of falls or finals is shown",
     "LOWER": "lower in all that differs: {differing}",
     "HIGHER": "higher in all that differs: {differing}",
     "DIFFERENT": "what differs points in opposite ways: {differing}",

@@ -39,9 +39,9 @@ def test_page_says_what_there_is_to_say() -> None:
         assert text.explanation(verdict) in page
         assert text.not_excluded(verdict.comparison) in page
     assert page.count("2 of 6 runs end at the reported test accuracy of 98.27 % or above.") == 2
-    # Exact intervals, of 1 of 6 and of 6 of 11 recorded runs.
+    # Exact intervals, of 1 of 6 and of 19 of 30 recorded runs.
     assert page.count("collapsed: 1 of 6, 17 % (0 to 64 %)") == 2
-    assert page.count("collapsed: 6 of 11, 55 % (23 to 83 %)") == 1
+    assert page.count("collapsed: 19 of 30, 63 % (44 to 80 %)") == 1
     # The end of the collapsed run: on three splits in its row, and as the variant's least.
     assert page.count(">50.00<") == 2 * (3 + 1)
     assert page.count('class="collapsed">yes') == 2

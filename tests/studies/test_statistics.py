@@ -1,12 +1,11 @@
 import dataclasses
 import itertools
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from made import made_run
 from scipy import stats
 
@@ -29,31 +28,8 @@ def shifted(points: float, epochs: slice) -> Curves:
     return made
 
 
-def test_six_of_the_recorded_runs_have_collapsed() -> None:
-    assert sum(map(reference.collapsed, RECORDED)) == 6
-
-
-@pytest.mark.parametrize(("count", "shown"), [(29, 11), (30, 30)])
-def test_planned_recordings_count_once_all_are_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, shown: int
-) -> None:
-    runs = [{"seed": seed, "curve": [[98.5, 98.0]] * 30} for seed in range(count)]
-    (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
-    monkeypatch.setattr(reference, "PLANNED", tmp_path / "runs.json")
-    assert len(reference.recorded_curves("test")) == shown
-
-
-def test_planned_recordings_agree_with_the_earlier_ones() -> None:
-    """A seed gave the same run before and with the recorder, on processors with AVX-512."""
-    with_avx512 = range(10)  # the earlier ones all; without it, TensorFlow 1 rounds differently
-    planned, earlier = (
-        {run["seed"]: run["curve"] for run in json.loads(path.read_text())["runs"]}
-        for path in (reference.PLANNED, reference.EARLIER)
-    )
-    both = planned.keys() & earlier.keys()
-    assert both >= {1, 2, 3, 4, 5}
-    for seed in both:
-        assert (planned[seed] == earlier[seed]) == (seed in with_avx512)
+def test_19_of_the_recorded_runs_have_collapsed() -> None:
+    assert sum(map(reference.collapsed, RECORDED)) == 19
 
 
 @pytest.mark.parametrize(
@@ -138,9 +114,9 @@ EARLY, LATE = slice(2, 12), slice(12, 30)
     [
         (shifted(-0.5, EARLY), "LOWER", {"early mean": -1}),
         (shifted(+0.5, EARLY), "HIGHER", {"early mean": 1}),
-        # As good early on, but no run falls.
+        # As good early on and at the end, but no run falls before the last epoch.
         (
-            [[*curve[:12], *[98.2] * 17, 97.0] for curve in RECORDED * 4],
+            [[*curve[:12], *[98.2] * 17, curve[-1]] for curve in RECORDED * 4],
             "HIGHER",
             {"first fall": 1},
         ),
@@ -257,7 +233,7 @@ def test_departures_from_the_plan(
 
 
 def test_plan_is_that_of_the_page() -> None:
-    page = (reference.EARLIER.parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     for name, count in protocol.RUNS.items():
         assert f"| `{name}` | {count} | " in page
         assert f"compare --runs={count} --variants={name} " in page
