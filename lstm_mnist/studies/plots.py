@@ -54,7 +54,7 @@ def curves(name: str, runs: Curves, recorded: Curves, limits: Limits) -> str:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for axes in (upper, lower):
             for label, group, colour, marker, width in (
-                ("recorded original", recorded, RECORDED, "", 0.6),
+                ("recorded original", recorded, f"{RECORDED}80", "", 0.6),  # faint, because many
                 ("run", standing, RUN, "o", 1.2),
                 ("run that collapsed", collapsed, COLLAPSED, "X", 1.2),
             ):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 import math
 from typing import Any
 
@@ -30,6 +31,24 @@ def shifted(points: float, epochs: slice) -> Curves:
 
 def test_19_of_the_recorded_runs_have_collapsed() -> None:
     assert sum(map(reference.collapsed, RECORDED)) == 19
+
+
+def test_original_beside_the_recordings_of_either_processor() -> None:
+    """What docs/protocol.md says of them among its changes."""
+    recordings, study = (
+        json.loads((ROOT / "lstm_mnist" / name).read_text())
+        for name in ("traces/recorded_runs.json", "results/original.json")
+    )
+    with_avx512, without = (
+        [[test for _, test in run["curve"]] for run in recordings["runs"] if run["seed"] in seeds]
+        for seeds in (range(10), range(10, 30))
+    )
+    column = study["epoch_columns"].index("test")
+    ours = [[epoch[column] / 100 for epoch in run["epochs"]] for run in study["runs"]]
+    assert compared(ours, with_avx512).word == compared(ours, without).word == "REPRODUCED"
+    assert statistics.measures(with_avx512).fallen == 9
+    assert statistics.measures(without).fallen == 13
+    assert round(compared(with_avx512, without).p["first fall"], 3) == 0.022
 
 
 @pytest.mark.parametrize(
