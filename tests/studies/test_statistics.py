@@ -35,16 +35,12 @@ def test_19_of_the_recorded_runs_have_collapsed() -> None:
 
 def test_original_beside_the_recordings_of_either_processor() -> None:
     """What docs/protocol.md says of them among its changes."""
-    recordings, study = (
-        json.loads((ROOT / "lstm_mnist" / name).read_text())
-        for name in ("traces/recorded_runs.json", "results/original.json")
-    )
+    recorded = json.loads((ROOT / "lstm_mnist/traces/recorded_runs.json").read_text())["runs"]
     with_avx512, without = (
-        [[test for _, test in run["curve"]] for run in recordings["runs"] if run["seed"] in seeds]
+        [[test for _, test in run["curve"]] for run in recorded if run["seed"] in seeds]
         for seeds in (range(10), range(10, 30))
     )
-    column = study["epoch_columns"].index("test")
-    ours = [[epoch[column] / 100 for epoch in run["epochs"]] for run in study["runs"]]
+    ours = [run.test_curve for run in records.read([ROOT / "lstm_mnist/results/original.json"])]
     assert compared(ours, with_avx512).word == compared(ours, without).word == "REPRODUCED"
     assert statistics.measures(with_avx512).fallen == 9
     assert statistics.measures(without).fallen == 13
