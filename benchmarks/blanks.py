@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def table(runs: list[records.Record]) -> str:
-    """Return the means in Markdown."""
+    """Return the means, and the ranges, in Markdown."""
     lines = [
         f"| learning rate | blank rows: {' | '.join(map(str, BLANKS))} |",
         f"|---|{'--:|' * len(BLANKS)}",
@@ -37,8 +37,11 @@ def table(runs: list[records.Record]) -> str:
     for cell, (label, _) in CELLS.items():
         for rate in LEARNING_RATES:
             accuracies = sweep.finals(runs, "blanks", cell=cell, learning_rate=rate)
-            means = " | ".join(f"{mean(accuracies[blanks]):.1f}" for blanks in BLANKS)
-            lines.append(f"| {label}, {rate} | {means} |")
+            cells = [
+                f"{mean(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+                for found in (accuracies[blanks] for blanks in BLANKS)
+            ]
+            lines.append(f"| {label}, {rate} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -153,4 +153,5 @@ def table(markdown: str) -> str:
 def _cell(cell: str) -> str:
     whole = WORDS.get(cell) or "，".join(WORDS.get(part, part) for part in cell.split(", "))
     whole = re.sub(r"^(`\w+`，)seed (\d+)$", r"\1种子 \2", whole)
+    whole = re.sub(r"，in (\d+ %) of the runs$", r"，\1 的运行", whole)
     return re.sub(r"(?<=[\d%]) (of|to) (?=[-+\d])", lambda word: BETWEEN[word[1]], whole)

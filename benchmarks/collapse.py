@@ -20,7 +20,7 @@ from scipy import stats
 from benchmarks import record
 from benchmarks.verdicts import NOTHING, arithmetic, p_value, share
 from lstm_mnist.recording import STEPS
-from lstm_mnist.studies import records, statistics
+from lstm_mnist.studies import pooling, protocol, records, statistics
 
 PATH = record.FOLDER / "collapse.json"
 EPOCHS = (30, 60, 90)
@@ -41,16 +41,16 @@ Groups = Mapping[str, list[records.Record]]
 
 def read(path: Path = PATH) -> Groups:
     """Return the study's runs by variant; empty until the study is made."""
-    return records.pooled(records.read([path], diverged=True)) if path.exists() else {}
+    return pooling.pooled(records.read([path], diverged=True)) if path.exists() else {}
 
 
 def complete(groups: Groups, names: Iterable[str]) -> bool:
-    """Return whether all runs that the protocol plans of these variants are there."""
+    """Return whether all runs that the protocol plans of these variants are there, as planned."""
     planned = [(seed, EPOCHS[-1]) for seed in SEEDS]
+    found = [groups.get(name, []) for name in names]
     return all(
-        sorted((run.config.seed, run.config.epochs) for run in groups.get(name, ())) == planned
-        for name in names
-    )
+        sorted((run.config.seed, run.config.epochs) for run in runs) == planned for runs in found
+    ) and not any(protocol.departures_of_program([*itertools.chain(*found)]))
 
 
 def table_of_falls(groups: Groups) -> str:

@@ -13,7 +13,8 @@ from lstm_mnist.studies.sequential import Values, bounds, decide, evidence
 class Characteristics(NamedTuple):
     """How often the test ends in which state after a change, and after how many runs."""
 
-    change: float  # of the mean, in points
+    change: float  # of the accuracy, in points
+    share: float  # of the runs that it changes
     rates: dict[str, float]  # by state
     mean_runs: float
     median_runs: float
@@ -26,22 +27,25 @@ def simulate(
     change: float,
     *,
     gates: int,
+    share: float = 1.0,
     seed: int = 0,
     skewed: bool = False,
 ) -> Characteristics:
     """Simulate gates, drawing a new calibration for each.
 
     The runs are normal, of standard deviation `baseline.sd`, or `skewed`: their losses from 100 %
-    have a gamma distribution of shape 4, whose long tail is towards low accuracies.
+    have a gamma distribution of shape 4, whose long tail is towards low accuracies. Each run is
+    changed with probability `share`.
     """
     random = np.random.default_rng(seed)
     ended = np.zeros((len(STATES), plan.max_runs + 1), np.int64)
     for size in _parts(gates, 50_000):
-        state, runs = _gates(random, baseline, plan, change, size, skewed)
+        state, runs = _gates(random, baseline, plan, change, share, size, skewed)
         np.add.at(ended, (state, runs), 1)
     runs = np.repeat(np.arange(plan.max_runs + 1), ended.sum(axis=0))
     return Characteristics(
         change=change,
+        share=share,
         rates={state: float(row.sum() / gates) for state, row in zip(STATES, ended, strict=True)},
         mean_runs=float(runs.mean()),
         median_runs=float(np.median(runs)),
@@ -58,6 +62,7 @@ def _gates(
     baseline: Baseline,
     plan: Plan,
     change: float,
+    share: float,
     gates: int,
     skewed: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,7 +75,9 @@ def _gates(
 
     calibration = draw(baseline.size)
     sd = calibration.std(axis=1, ddof=1)
-    differences = draw(plan.max_runs) + change - calibration.mean(axis=1, keepdims=True)
+    differences = draw(plan.max_runs) - calibration.mean(axis=1, keepdims=True)
+    changed = True if share == 1 else random.random(differences.shape) < share
+    differences += np.where(changed, change, 0.0)
     totals, squares = differences.cumsum(axis=1), (differences**2).cumsum(axis=1)
     states, runs = np.zeros(gates, np.int64), np.zeros(gates, np.int64)
     left = np.arange(gates)

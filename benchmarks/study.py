@@ -29,7 +29,7 @@ from benchmarks import (
 )
 from benchmarks import chinese as words
 from lstm_mnist import config
-from lstm_mnist.studies import plots, protocol, records, reference, report, summary, text
+from lstm_mnist.studies import plots, pooling, protocol, records, reference, report, summary, text
 from lstm_mnist.system import files
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +94,7 @@ def committed() -> Groups:
     )
     files = (records.COMMITTED / f"{label}.json" for label in labels)
     there = [file for file in files if file.exists()]
-    return records.pooled(records.read(there, diverged=True))
+    return pooling.pooled(records.read(there, diverged=True))
 
 
 def is_chinese(page: Path) -> bool:

@@ -128,6 +128,8 @@ def gate_change(
     from lstm_mnist.studies import gating
 
     known = calibration.read(against or calibration.COMMITTED)
+    if runtime.started_for() != (kernel := library.choose(known.config.kernel)):
+        raise UsageError(f'call start(kernel="{kernel}") first, for which {known.name} was made')
     arithmetic = library.arithmetic(layers.choose(known.config.kernel))
     known.check(calibration.on(arithmetic, layers.device()))
     known.check_seeds(range(seed, seed + plan.max_runs))

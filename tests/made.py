@@ -35,7 +35,7 @@ def made_run(variant: str, seed: int, curve: Sequence[float]) -> records.Record:
         versions={"python": "3.11.7", "tensorflow": "2.21.0"},
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
-        git=None,
+        git={"commit": "0" * 40, "changed": False},
     )
 
 

@@ -412,3 +412,53 @@ def test_table_of_characteristics() -> None:
         if not scenario["shift"] and scenario["rate"] is None:
             wrong = sum(float(cell) for cell in cells[4:7])
             assert wrong <= 5 + 3 * 100 * np.sqrt(0.05 * 0.95 / result["simulations"])
+
+
+NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+
+
+def test_table_of_networks() -> None:
+    found = rows("networks", NETWORKS)
+    assert len(found) == 6
+    for network, _, mean, sd, other_mean, other_sd, collapsed, arithmetic, _ in found:
+        label = "" if network == "`lstm`" else f"-{network.strip('`')}"
+        runs = study(ROOT / "lstm_mnist" / "results" / f"original{label}.json")
+        original, stable = curves(runs)["test"], studied(f"stable{label}")["test"]
+        shown(mean, stable[:, -1].mean())
+        shown(sd, stable[:, -1].std(ddof=1))
+        shown(other_mean, original[:, -1].mean())
+        shown(other_sd, original[:, -1].std(ddof=1))
+        below = original.max(axis=1) - original[:, -1]
+        assert collapsed == f"{(below.round(6) >= 2).sum()} of {len(runs)}"
+        assert {run.get("arithmetic", "earlier") for run in runs} == {arithmetic.strip("`")}
+
+
+def sweep(name: str, setting: str) -> dict[tuple[Any, ...], list[float]]:
+    """Final test accuracies by cell, learning rate and a setting of a sweep."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for run in study(ROOT / "benchmarks" / "results" / f"{name}.json"):
+        config = run["config"]
+        key = config.get("cell", "lstm"), config["learning_rate"], config[setting]
+        found.setdefault(key, []).append(run["curves"]["test"][-1])
+    assert {len(finals) for finals in found.values()} == {3}
+    return found
+
+
+def test_table_of_blank_rows() -> None:
+    finals = sweep("blanks", "blanks")
+    found = rows("blanks", NETWORKS)
+    assert len(found) * 4 == len(finals)
+    for label, *cells in found:
+        cell, rate = label.split(", ")
+        for cell_text, blanks in zip(cells, (0, 28, 56, 112), strict=True):
+            values = finals[{"LSTM": "lstm", "simple RNN": "rnn"}[cell], float(rate), blanks]
+            shown(cell_text, np.mean(values), min(values), max(values))
+
+
+def test_what_is_said_of_short_contexts() -> None:
+    finals = {rows: np.mean(values) for (_, _, rows), values in sweep("context", "context").items()}
+    told = (
+        "{:.1f} %, hardly more .* rows give {:.1f} %, fourteen {:.1f} %, 20 .* all 28 give {:.1f}"
+    )
+    assert re.search(told.format(*(finals[n] for n in (1, 7, 14, 28))), NETWORKS.replace("\n", " "))
+    assert finals[20] >= REPORTED["test"] > finals[19]

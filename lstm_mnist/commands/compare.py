@@ -9,7 +9,7 @@ from absl import flags
 from lstm_mnist import config
 from lstm_mnist.commands import common, paths, recipe, reports, thresholds
 from lstm_mnist.runs import memory, run_folder
-from lstm_mnist.studies import fleet, records
+from lstm_mnist.studies import fleet, pooling, records
 from lstm_mnist.studies.gate import MAX_RUNS, enforced
 from lstm_mnist.system import files, runtime
 from lstm_mnist.system.errors import OutputError, UsageError
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         _refuse_flags_of_training()
         folders = paths.given((*_FROM.value, *arguments), "--from needs folders of runs, or files")
     runs = records.read(folders, diverged=True)
-    groups = records.pooled(runs)
+    groups = pooling.pooled(runs)
     failures = [
         failure
         for name, group in groups.items()
@@ -100,8 +100,10 @@ def _refuse_flags_of_training() -> None:
     """Raise UsageError for flags without an effect on finished runs, and for a second --from."""
     if flags.FLAGS["from"].present > 1:
         raise UsageError("--from is given twice: give all folders and files after the first one")
-    shared = (common.DATA_DIR, common.DEVICE, common.KERNEL, recipe.RECORD_DYNAMICS)
+    shared = (common.DEVICE, common.KERNEL, recipe.RECORD_DYNAMICS)
     own = {flag.name for flag in (_VARIANTS, _STUDY_DIR, _WORKERS, _SCHEDULER, *shared)}
+    if not _REPORT.value:  # for which the best run's network reads the test images
+        own.add(common.DATA_DIR.name)
     for name in sorted(own | recipe.NAMES):
         if flags.FLAGS[name].present:
             raise UsageError(f"--{name} is for training: it goes with --runs, not with --from")

@@ -42,7 +42,7 @@ _FALSE_ALARM = flags.DEFINE_float(
     "false_alarm", Plan.false_alarm, "Probability that a program that has not changed fails."
 )
 _POWER = flags.DEFINE_float(
-    "power", Plan.power, "Probability that a program whose accuracy has dropped by --drop fails."
+    "power", Plan.power, "Probability that a program of which every run has lost --drop fails."
 )
 _DROP = flags.DEFINE_float("drop", Plan.drop, "Drop of the test accuracy to be found, in points.")
 _MAX_RUNS = flags.DEFINE_integer(
@@ -303,10 +303,13 @@ def _check_finished(runs: Sequence[records.Record]) -> None:
     from lstm_mnist.recurrence import layers
 
     arithmetic = library.arithmetic(layers.choose(common.KERNEL.value))
-    here = (runtime.git_state(), runtime.versions(), arithmetic, layers.device())
+    program = runtime.git_state(), runtime.program_sha256()
+    here = (*program, runtime.versions(), arithmetic, layers.device())
     for run in runs:
-        if (run.git, run.versions, run.arithmetic, run.device["kind"]) != here:
+        made = run.git, run.program_sha256, run.versions, run.arithmetic, run.device["kind"]
+        if made != here:
             raise UsageError(
-                f"--study_dir={_STUDY_DIR.value}: {run.folder} was made by another commit, other "
-                "versions, another arithmetic or device than are here: name another folder"
+                f"--study_dir={_STUDY_DIR.value}: {run.folder} was made by another commit or state "
+                "of this program, other versions, another arithmetic or device than are here: name "
+                "another folder"
             )

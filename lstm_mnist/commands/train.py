@@ -13,7 +13,7 @@ from lstm_mnist.commands import common, paths, recipe, reports, settings, thresh
 from lstm_mnist.recurrence import library
 from lstm_mnist.results import Observer, Run
 from lstm_mnist.runs import checkpoints, memory, run_folder
-from lstm_mnist.studies import records, reference
+from lstm_mnist.studies import pooling, records, reference
 from lstm_mnist.studies.gate import Gate, enforced
 from lstm_mnist.system import files, runtime, signals
 from lstm_mnist.system.errors import DivergedError, OutputError, UsageError
@@ -185,7 +185,7 @@ def _report(folder: Path, run: records.Record, dataset: "Dataset") -> None:
     from lstm_mnist.studies import mistakes
 
     found = mistakes.find(model_files.load(folder / run_folder.BEST_MODEL), dataset.test)
-    groups = records.pooled([run])
+    groups = pooling.pooled([run])
     reports.write(folder / run_folder.REPORT, groups, found)
 
 

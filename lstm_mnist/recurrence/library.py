@@ -79,8 +79,13 @@ def arithmetic(kernel: str) -> str:
     """Return the name of what decides a run's bits, given its seed; see `choose` for the kernels.
 
     With the compiled kernel the bits are the same for any number of threads, and on every x86-64
-    processor that fuses multiply and add. With Keras' own layers they depend on both, and on a
-    GPU, which the name does not tell.
+    processor that fuses multiply and add; the names of others say so. With Keras' own layers they
+    depend on both, and on a GPU, which the name does not tell.
     """
+    name = f"{kernel}-{VERSION}"
     build = best() if kernel == "compiled" else None
-    return f"{kernel}-{VERSION}{'' if build is None or build.fused else '-unfused'}"
+    if build and not build.fused:
+        name += "-unfused"
+    if build and (machine := platform.machine()) not in BUILDS:
+        name += f"-{machine}"  # where TensorFlow's other operations are other code
+    return name

@@ -81,6 +81,7 @@ def execute(
         "device": device,
         "data_sha256": data.SPLIT_SHA256,
         "git": runtime.git_state(),
+        "program_sha256": runtime.program_sha256(),
     }
     try:
         run, model = training.run(

@@ -8,7 +8,8 @@ import scipy
 
 from lstm_mnist.studies import statistics
 from lstm_mnist.studies.gate import Gate
-from lstm_mnist.studies.records import Record, committed
+from lstm_mnist.studies.pooling import committed
+from lstm_mnist.studies.records import Record
 
 POWER = 0.95
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_mnist.config import TOTALS, Config
-from lstm_mnist.studies import evidence, records
+from lstm_mnist.studies import evidence, pooling, records
 from lstm_mnist.studies.gate import Gate
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
@@ -105,7 +105,7 @@ def check_batches(config: Config) -> None:
 
 def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibration:
     """Return a calibration of runs. Raises ValueError or UsageError if they are unsuitable."""
-    groups = list(records.pooled([*runs]).values())
+    groups = list(pooling.pooled([*runs]).values())
     if len(groups) > 1:
         raise ValueError("its runs are of several recipes")
     (group,) = groups
@@ -115,8 +115,8 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError("its runs were made on devices or by versions that differ")
     if any(run.diverged for run in group):
         raise ValueError("a run of it has diverged")
-    if any(run.git != group[0].git for run in group):
-        raise ValueError("its runs were made by commits of this program that differ")
+    if len({(str(run.git), run.program_sha256) for run in group}) > 1:
+        raise ValueError("its runs were made by commits or states of this program that differ")
     if any(run.final.test.percent > Gate.max_test_accuracy for run in group):
         raise ValueError(f"a run of it is above {Gate.max_test_accuracy} %")
     calibration = Calibration(name, tuple(group), golden)

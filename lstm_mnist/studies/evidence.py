@@ -36,7 +36,9 @@ _EPOCH = {
 _COLUMNS: Mapping[str, type[int] | type[float]] = run_folder.flat(_EPOCH)
 # The arithmetic of runs from before it was recorded.
 EARLIER = "earlier"
-_ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-unfused)?")
+_ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-[0-9A-Za-z_]+)*")
+# What training raises, and keeps, where a run has diverged.
+_DIVERGED_IN = re.compile("has diverged in epoch ([1-9][0-9]*): ")
 ORIGIN = {
     "config": object,  # see `_settings`
     "arithmetic": str,
@@ -44,6 +46,7 @@ ORIGIN = {
     "device": {"kind": str, "name": str, "cores": int, str: object},
     "data_sha256": dict.fromkeys(TOTALS, str),
     "git": ({"commit": str, "changed": bool},),
+    "program_sha256": (str,),
 }
 _RESULT = {
     **ORIGIN,
@@ -97,7 +100,7 @@ def check_count(where: str, split: str, correct: int) -> None:
 
 def result(content: bytes) -> dict[str, Any]:
     """Parse a run's result file."""
-    parsed: dict[str, Any] = _with_arithmetic(files.parse_json(content))
+    parsed: dict[str, Any] = _with_later(files.parse_json(content))
     _conform(parsed, _RESULT, "it")
     if min(parsed["seconds"].values()) < 0:
         raise ValueError("seconds are negative")
@@ -106,9 +109,15 @@ def result(content: bytes) -> dict[str, Any]:
 
 def diverged(content: bytes) -> dict[str, Any]:
     """Parse the file that a run leaves in place of a result if it has diverged."""
-    parsed: dict[str, Any] = files.parse_json(content)
+    parsed: dict[str, Any] = _with_later(files.parse_json(content))
     _conform(parsed, _DIVERGED, "it")
     return _with_settings(parsed)
+
+
+def diverged_in(reason: str) -> int | None:
+    """Return the epoch in which a run has diverged, by the reason that is kept of it."""
+    told = _DIVERGED_IN.search(reason)
+    return int(told[1]) if told else None
 
 
 def study(content: bytes) -> dict[str, Any]:
@@ -130,10 +139,33 @@ def _study(parsed: Any) -> dict[str, Any]:
     _conform(parsed, {**_STUDY, "runs": [object]}, "it")
     runs = [
         {**dict.fromkeys(_MAY), **run} if isinstance(run, dict) else run
-        for run in map(_with_arithmetic, parsed["runs"])
+        for run in map(_with_later, parsed["runs"])
     ]
     _conform(runs, [_RUN], "runs")
     return {**parsed, "runs": [_with_settings(run) for run in runs]}
+
+
+def recorded_runs(content: bytes, runs: int, epochs: int) -> list[list[list[float]]]:
+    """Parse the original's recorded runs: by seed from 0, and by epoch, train and test percent."""
+    parsed: Any = files.parse_json(content)
+    shape = {"runs": [{"seed": int, "curve": [[float, float]]}], str: object}
+    _conform(parsed, shape, "it")
+    by_seed = {run["seed"]: run["curve"] for run in parsed["runs"]}
+    if sorted(by_seed) != [*range(runs)] or len(parsed["runs"]) != runs:
+        raise ValueError(f"its seeds are not each of 0 to {runs - 1} once")
+    curves = [by_seed[seed] for seed in range(runs)]
+    for seed, curve in enumerate(curves):
+        if len(curve) != epochs:
+            raise ValueError(f"seed {seed}: {len(curve)} of {epochs} epochs")
+        if curve in curves[:seed]:
+            raise ValueError(f"seed {seed}: it came to the same as an earlier one in every epoch")
+        for epoch, accuracies in enumerate(curve, 1):
+            for split, accuracy in zip(("train", "test"), accuracies, strict=True):
+                images = accuracy * TOTALS[split] / 100
+                # The file has four decimals: enough to tell the whole number of images.
+                if not (0 <= images <= TOTALS[split] and abs(images - round(images)) < 0.03):
+                    raise ValueError(f"seed {seed}, epoch {epoch}: no {split} accuracy: {accuracy}")
+    return curves
 
 
 def settings(content: bytes) -> dict[str, Any]:
@@ -187,11 +219,10 @@ def _number(text: str, kind: type[int] | type[float]) -> Any:
     return number
 
 
-def _with_arithmetic(run: Any) -> Any:
-    """Return a run with its arithmetic, which the oldest files do not name."""
-    if isinstance(run, dict) and "arithmetic" not in run:
-        return {**run, "arithmetic": EARLIER}
-    return run
+def _with_later(run: Any) -> Any:
+    """Return a run with what older files do not tell: its arithmetic, and its program's digest."""
+    later = {"arithmetic": EARLIER, "program_sha256": None}
+    return {**later, **run} if isinstance(run, dict) else run
 
 
 def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +231,8 @@ def _with_settings(run: dict[str, Any]) -> dict[str, Any]:
     known = _ARITHMETIC.fullmatch(arithmetic)
     if not known or arithmetic.partition("-")[0] not in _KERNELS[settings["kernel"]]:
         raise ValueError(f"arithmetic {arithmetic!r:.40} is none of kernel {settings['kernel']}")
+    if arithmetic.startswith("compiled") and run["device"]["kind"] != "CPU":
+        raise ValueError(f"arithmetic {arithmetic} is that of CPUs")
     return {**run, "config": settings}
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import keras
 
 from lstm_mnist import data, training
-from lstm_mnist.config import Config
+from lstm_mnist.config import TOTALS, Config
 from lstm_mnist.studies import golden, outcome, protocol, sequential
 from lstm_mnist.studies.calibration import Calibration
 from lstm_mnist.studies.gate import Plan
-from lstm_mnist.system.errors import DivergedError
+from lstm_mnist.system.errors import DivergedError, UsageError
 
 
 def gate(
@@ -24,9 +24,12 @@ def gate(
 ) -> outcome.Outcome:
     """Train runs of a network, from `seed` on, until a drop is shown or refuted.
 
-    Raises UsageError where the calibration's runs spread too much for the plan.
+    Raises UsageError where the calibration's runs spread too much for the plan, or are of more
+    images than the data.
     """
     began = time.perf_counter()
+    if (images := len(dataset.test.labels)) != TOTALS["test"]:
+        raise UsageError(f"{images} test images: {known.name} is of {TOTALS['test']}")
     sequential.check(known.baseline, plan)
     first_steps = golden.compare(known.config, dataset, known.golden, build)
     found = outcome.until_decided(

@@ -195,7 +195,7 @@ def is_verdict(content: bytes) -> bool:
     """Return whether a file's content is what `junit` returns, of whatever outcome."""
     try:
         return ElementTree.fromstring(content).find(f"testsuite[@name='{SUITE}']") is not None
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError, LookupError):  # the last two of odd encodings
         return False
 
 

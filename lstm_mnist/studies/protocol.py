@@ -55,17 +55,24 @@ def departures(runs: "Sequence[Record]", recorded: int) -> Iterator[Departure]:
             yield Departure("{count} runs where {planned} are planned", values)
         if seeds != [*range(len(seeds))]:
             yield Departure("seeds that are not contiguous from 0", {})
-    if runs[0].arithmetic != ARITHMETIC:
-        names = {"arithmetic": runs[0].arithmetic, "planned": ARITHMETIC}
-        yield Departure("arithmetic {arithmetic} where {planned} is planned", names)
-    checkouts = [run.git for run in runs]  # None of an installed package, which nobody changes
-    if any(checkout != checkouts[0] for checkout in checkouts):
-        yield Departure("runs by several commits of this program", {})
-    if any(checkout and checkout["changed"] for checkout in checkouts):
-        yield Departure("runs by a checkout with changes", {})
+    yield from departures_of_program(runs)
     if recorded != RECORDED:
         values = {"count": recorded, "planned": RECORDED}
         yield Departure("{count} recorded runs where {planned} are planned", values)
+
+
+def departures_of_program(runs: "Sequence[Record]") -> Iterator[Departure]:
+    """Yield how the program that made runs departs from the plan, which is one for every study."""
+    if others := sorted({run.arithmetic for run in runs} - {ARITHMETIC}):
+        names = {"arithmetic": others[0], "planned": ARITHMETIC}
+        yield Departure("arithmetic {arithmetic} where {planned} is planned", names)
+    programs = {(str(run.git), run.program_sha256, str(run.versions)) for run in runs}
+    if len(programs) > 1:
+        yield Departure("runs by several commits of this program, or versions of packages", {})
+    if any(run.git is None for run in runs):
+        yield Departure("runs by a program whose commit is not known", {})
+    if any(run.git and run.git["changed"] for run in runs):
+        yield Departure("runs by a checkout with changes", {})
 
 
 def _own(config: Config) -> list[str]:

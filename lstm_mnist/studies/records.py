@@ -1,4 +1,4 @@
-"""Finished runs as values: read from their folders, kept together in one file, pooled.
+"""Finished runs as values: read from their folders, and kept together in one file.
 
 They are evidence for the accuracy gate: what is not finite, complete, consistent and of this
 dataset is refused.
@@ -46,6 +46,7 @@ class Record(Run):
     device: dict[str, Any]
     data_sha256: dict[str, str]
     git: dict[str, Any] | None
+    program_sha256: str | None = None  # see `runtime.program_sha256`; older runs have none
     # Why the run has diverged. The epochs it lacks have the scores of a network whose logits are
     # not numbers.
     diverged: str | None = None
@@ -220,7 +221,7 @@ def runs_of(study: Mapping[str, Any]) -> list[Record]:
         if one.config == other.config:
             raise ValueError(f"{one.folder} and {other.folder} have the same settings and seed")
         # Runs that diverged in the first epoch have no results that could tell them apart.
-        if one.sha256 == other.sha256 or (one.epochs == other.epochs and _trained(one)):
+        if one.sha256 == other.sha256 or (one.epochs == other.epochs and trained(one)):
             raise ValueError(f"{one.folder} and {other.folder} are one run, given twice")
     return runs
 
@@ -247,8 +248,8 @@ def _epoch(number: int, columns: Sequence[Any]) -> Epoch:
 
 def _as_dict(run: Record) -> dict[str, Any]:
     """Return a record's form in study files."""
-    origin = {key: getattr(run, key) for key in evidence.ORIGIN if key != "config"}
-    may = {"diverged": run.diverged, "dynamics": run.dynamics}
+    may = {name: getattr(run, name) for name in ("diverged", "dynamics", "program_sha256")}
+    origin = {name: getattr(run, name) for name in evidence.ORIGIN if name not in ("config", *may)}
     return {
         "folder": run.folder,
         "sha256": run.sha256,
@@ -262,12 +263,12 @@ def _as_dict(run: Record) -> dict[str, Any]:
                 epoch.training_loss,
                 *(score.loss for score in epoch.scores.values()),
             )
-            for epoch in _trained(run)
+            for epoch in trained(run)
         ],
     }
 
 
-def _trained(run: Record) -> tuple[Epoch, ...]:
+def trained(run: Record) -> tuple[Epoch, ...]:
     """Return the epochs in which a run was still finite."""
     return tuple(epoch for epoch in run.epochs if math.isfinite(epoch.training_loss))
 
@@ -284,14 +285,16 @@ def _prove(run: Record) -> None:
         raise ValueError(f"{run.folder}: seconds are negative")
     if run.diverged is not None and not run.diverged.strip():
         raise ValueError(f"{run.folder}: why it has diverged is not told")
-    trained = _trained(run)
-    if len(run.epochs) != run.config.epochs or (run.diverged and len(trained) == run.config.epochs):
-        raise ValueError(f"{run.folder}: {len(trained)} of {run.config.epochs} epochs")
+    finite = trained(run)
+    if len(run.epochs) != run.config.epochs or (run.diverged and len(finite) == run.config.epochs):
+        raise ValueError(f"{run.folder}: {len(finite)} of {run.config.epochs} epochs")
+    if run.diverged and evidence.diverged_in(run.diverged) != len(finite) + 1:
+        raise ValueError(f"{run.folder}: {len(finite)} epochs, but {run.diverged!r:.60}")
     if run.dynamics is not None:
         numbers = [point.epoch for point in run.dynamics]
-        if numbers != [epoch.number for epoch in trained]:
+        if numbers != [epoch.number for epoch in finite]:
             raise ValueError(f"{run.folder}: dynamics are not of each epoch")
-    for epoch in trained:
+    for epoch in finite:
         where = f"{run.folder}: epoch {epoch.number}"
         for split, score in epoch.scores.items():
             evidence.check_count(where, split, score.correct)
@@ -306,45 +309,3 @@ def write(path: Path, runs: Sequence[Record], **more: Any) -> None:
         study["dynamics_columns"] = evidence.DYNAMICS_COLUMNS
     study |= {"totals": TOTALS, "runs": [_as_dict(run) for run in runs]}
     files.write_json(path, study)
-
-
-def pooled(runs: Sequence[Record]) -> dict[str, list[Record]]:
-    """Group runs by label, in order of seed.
-
-    Raises UsageError where two runs of a label differ in more than the seed, or share it: their
-    statistics would mean nothing.
-    """
-    groups: dict[str, list[Record]] = {}
-    for run in runs:
-        groups.setdefault(run.label, []).append(run)
-    for name, group in groups.items():
-        group.sort(key=lambda run: run.config.seed)
-        first = group[0]
-        for other in group[1:]:
-            if differences := sorted(_differences(first, other)):
-                raise UsageError(
-                    f"{first.folder} and {other.folder} are both called {name} but differ in "
-                    f"{', '.join(differences)}: compare them apart"
-                )
-        seeds = [run.config.seed for run in group]
-        if repeated := {seed for seed in seeds if seeds.count(seed) > 1}:
-            raise UsageError(f"{name}: seed {min(repeated)} is there twice: give each run once")
-    return groups
-
-
-def committed(like: Record, *, any_arithmetic: bool = False) -> list[Record]:
-    """Return the runs of the package's studies with a run's settings, data and arithmetic."""
-    path = COMMITTED / f"{like.label}.json"
-    runs = _read_study(path) if path.exists() else []
-    allowed = {"arithmetic"} if any_arithmetic else set()
-    return [run for run in runs if {*_differences(run, like)} <= allowed]
-
-
-def _differences(one: Record, other: Record) -> Iterable[str]:
-    if one.arithmetic != other.arithmetic:
-        yield "arithmetic"
-    for name in one.config.differences(other.config):
-        if name not in ("seed", "kernel"):  # the kernel shows in the arithmetic
-            yield name
-    if one.data_sha256 != other.data_sha256:
-        yield "data"

@@ -1,11 +1,13 @@
 """What the document reports, what the original did when recorded, and how a run compares."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_mnist.studies.protocol import has_fallen
+from lstm_mnist.studies import evidence
+from lstm_mnist.studies.protocol import RECORDED, has_fallen
+from lstm_mnist.system import files
+from lstm_mnist.system.errors import DataError
 
 if TYPE_CHECKING:
     from lstm_mnist.results import Epoch, Run
@@ -26,9 +28,15 @@ _RECORDINGS = Path(__file__).parents[1] / "traces" / "recorded_runs.json"
 
 
 def recorded_curves(split: str) -> list[list[float]]:
-    """Return the recorded runs' accuracies on a split after each epoch, in percent."""
-    runs = json.loads(_RECORDINGS.read_text(encoding="utf-8"))["runs"]
-    return [[accuracies[[*REPORTED].index(split)] for accuracies in run["curve"]] for run in runs]
+    """Return the recorded runs' accuracies on a split after each epoch, in percent.
+
+    Raises DataError where the file does not hold all of them.
+    """
+    try:
+        curves = evidence.recorded_runs(files.read(_RECORDINGS), RECORDED, REPORTED_EPOCHS)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{_RECORDINGS} does not hold the recorded runs: {error}") from error
+    return [[accuracies[[*REPORTED].index(split)] for accuracies in curve] for curve in curves]
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:

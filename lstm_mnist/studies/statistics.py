@@ -4,6 +4,7 @@ docs/protocol.md says what is measured, which tests are made, and how the verdic
 """
 
 import dataclasses
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,12 @@ def fallen(curves: Curves) -> Rate:
 
 
 def measures(curves: Curves) -> Measures:
-    """Measure runs that are at least as long as the early epochs."""
+    """Measure runs that are at least as long as the early epochs.
+
+    Raises ValueError for an accuracy that is not finite, which every test would take its own way.
+    """
+    if not all(map(math.isfinite, itertools.chain(*curves))):
+        raise ValueError("an accuracy is not finite")
     falls = [first_fall(curve) for curve in curves]
     times = [fall or len(curve) for fall, curve in zip(falls, curves, strict=True)]
     censored = [fall is None for fall in falls]
@@ -177,13 +183,14 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
         # For equal values, such as those of runs that diverged at once.
         warnings.simplefilter("ignore", RuntimeWarning)
         welch = scipy.stats.ttest_ind(ours.early, theirs.early, equal_var=False)
+    difference = float(np.mean(ours.early) - np.mean(theirs.early))
     fallen, others_fallen = (rate(side.fallen, len(side.final)) for side in (ours, theirs))
     sooner, falls_p = _logrank(ours, theirs)
     finals = ours.final, theirs.final
     return Comparison(
         count=fallen.total,
         others=others_fallen.total,
-        difference=float(np.mean(ours.early) - np.mean(theirs.early)),
+        difference=difference,
         difference_interval=_interval(welch.confidence_interval(LEVEL)),
         equivalence_interval=_interval(welch.confidence_interval(2 * LEVEL - 1)),
         falls=fallen.fraction - others_fallen.fraction,
@@ -192,7 +199,8 @@ def compare(ours: Measures, theirs: Measures, *, resamples: int = RESAMPLES) -> 
         above=float(share_above(*finals)),
         above_interval=_bootstrap(*finals, resamples) if resamples else NOTHING,
         p={
-            "early mean": float(welch.pvalue),
+            # Without any spread the test has no value.
+            "early mean": float(welch.pvalue if np.isfinite(welch.pvalue) else not difference),
             "first fall": falls_p,
             "final": float(scipy.stats.mannwhitneyu(*finals).pvalue),
         },

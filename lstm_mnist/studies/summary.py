@@ -7,8 +7,9 @@ from typing import Any
 
 from lstm_mnist.config import TOTALS
 from lstm_mnist.studies import protocol, reference, statistics
+from lstm_mnist.studies.pooling import committed
 from lstm_mnist.studies.protocol import Departure
-from lstm_mnist.studies.records import Record, committed
+from lstm_mnist.studies.records import Record
 
 
 @dataclasses.dataclass(frozen=True)

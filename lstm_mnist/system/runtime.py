@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -42,13 +43,19 @@ UNHEARD = (
 COMPILED = {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
-class _Share:
+class _Started:
     sharers = 1  # processes among which this one shares the machine
+    kernel: str | None = None  # what TensorFlow was started for
 
 
 def cores() -> int:
     """Return the number of cores this process may use."""
-    return resources.cores(_Share.sharers)
+    return resources.cores(_Started.sharers)
+
+
+def started_for() -> str | None:
+    """Return the kernel that `start` was called with, None before."""
+    return _Started.kernel
 
 
 def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
     """
     if device not in DEVICES:
         raise UsageError(f"there is no device {device}; there are: {', '.join(DEVICES)}")
-    _Share.sharers = sharers
+    _Started.sharers = sharers
     _keep_freed_memory()
     _set_environment(kernel)
     absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of what it then repairs
@@ -79,6 +86,7 @@ def start(device: str, kernel: str, *, sharers: int = 1) -> dict[str, Any]:
         raise UsageError(
             f"Keras was imported with {settings}, and not with {KERAS}: start before it is imported"
         )
+    _Started.kernel = kernel
     return {
         "kind": "GPU" if gpus else "CPU",
         "name": _gpu_name(tf, gpus[0]) if gpus else _cpu_name(),
@@ -146,20 +154,20 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit this package is checked out at and whether it was changed, or None.
+    """Return the commit this package is checked out at and whether it was changed.
 
-    What is in the checkout's folders of results does not count, nor do new files elsewhere than in
-    this package: a run's own output may be one.
+    None where that is not known: outside a checkout, or without git. What is in the checkout's
+    folders of results does not count, nor do new files elsewhere than in this package: a run's own
+    output may be one.
     """
+    package = Path(__file__).parents[1]
+    # A container's root may run the checkout of another user, whom git would not trust.
+    command = ("git", "-c", "safe.directory=*", "-C", str(package))
 
     def git(*arguments: str) -> str:
-        return (
-            subprocess.run(("git", "-C", str(package), *arguments), capture_output=True, check=True)
-            .stdout.decode(errors="replace")
-            .strip()
-        )  # names of files may be in any encoding
+        finished = subprocess.run((*command, *arguments), capture_output=True, check=True)
+        return finished.stdout.decode(errors="replace").strip()  # names may be in any encoding
 
-    package = Path(__file__).parents[1]
     try:
         # A package installed below somebody else's checkout is not at that checkout's commit.
         git("ls-files", "--error-unmatch", __file__)
@@ -169,6 +177,17 @@ def git_state() -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed or new)}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def program_sha256() -> str:
+    """Return the SHA-256 of this package's sources, which tells states of a program apart."""
+    package = Path(__file__).parents[1]
+    sha256 = hashlib.sha256()
+    for path in sorted(each for kind in ("py", "cpp", "h") for each in package.rglob(f"*.{kind}")):
+        content = path.read_bytes()
+        sha256.update(f"{path.relative_to(package)} {len(content)}\n".encode())
+        sha256.update(content)
+    return sha256.hexdigest()
 
 
 def _keep_freed_memory() -> None:

@@ -112,6 +112,8 @@ def test_output_that_nobody_reads(unbuffered: str) -> None:
         (["compare", "--from=full", "--epochs=3"], 2, "--epochs is for training"),
         (["compare", "--from=full", "--variants=stable"], 2, "--variants is for training"),
         (["compare", "--from=full", "--device=gpu"], 2, "--device is for training"),
+        (["compare", "--from=full", "--data_dir=empty"], 2, "--data_dir is for training"),
+        (["compare", "--from=none", "--data_dir=empty", "--report=new.html"], 3, "none holds no"),
         (["compare", "--from=full", "--kernel=keras"], 2, "--kernel is for training"),
         (["compare", "--from=full", "--record_dynamics"], 2, "--record_dynamics is for training"),
         (

@@ -55,6 +55,24 @@ def test_kernel(build: library.Build) -> None:
     assert computed("kernel", build) == KERNEL[build.fused]
 
 
+@pytest.mark.parametrize(
+    ("machine", "build", "name"),
+    [
+        ("x86_64", library.Build("v4", frozenset(), True), "compiled-1"),
+        ("x86_64", library.Build("v1", frozenset(), False), "compiled-1-unfused"),
+        ("aarch64", library.Build("generic", frozenset(), True), "compiled-1-aarch64"),
+        ("riscv64", library.Build("generic", frozenset(), False), "compiled-1-unfused-riscv64"),
+    ],
+)
+def test_other_bits_have_other_names(
+    machine: str, build: library.Build, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(library, "best", lambda: build)
+    assert library.arithmetic("compiled") == name
+    assert library.arithmetic("keras") == "keras-1"
+
+
 @pytest.mark.skipif(not (BUILDS and BUILDS[0].fused), reason="recorded with fused sums only")
 @pytest.mark.parametrize("cores", [1, 2])
 def test_training(cores: int, data_dir: Path) -> None:

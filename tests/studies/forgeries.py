@@ -264,6 +264,20 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
         ),
         "why it has diverged is not told",
     ),
+    "epochs before it diverged missing": (
+        all_of(
+            edited(
+                RESULT,
+                lambda whole: {
+                    **diverged_of(whole),
+                    "diverged": "seed 0 has diverged in epoch 2: a loss",
+                },
+            ),
+            moved(RESULT, "run/diverged.json"),
+            written(HISTORY, None),
+        ),
+        "0 epochs, but 'seed 0 has diverged in epoch 2",
+    ),
     # Settings and data.
     "2 of 30 epochs": (settings(epochs=30), "2 of 30 epochs"),
     "no settings": (written(CONFIG, None), "run/config.json is unreadable: No such file"),

@@ -84,7 +84,9 @@ def test_nothing_is_tested_before_all_planned_runs_are_there(
     shorter = dataclasses.replace(
         groups["document"][9], config=config.variant("document", seed=9, epochs=60)
     )
-    for runs_of_document in ([], groups["document"][1:], [*groups["document"][:9], shorter]):
+    other = dataclasses.replace(groups["document"][9], git={"commit": "1" * 40, "changed": False})
+    first = groups["document"][:9]
+    for runs_of_document in ([], groups["document"][1:], [*first, shorter], [*first, other]):
         partial = {**groups, "document": runs_of_document}
         assert collapse.table_of_tests(partial) == collapse.UNFINISHED
         assert collapse.table_of_announcements(partial) == collapse.UNFINISHED

@@ -123,8 +123,9 @@ def test_finished_runs_of_a_calibration_are_not_trained_again(
     [
         lambda result: result["versions"].update(keras="3.0"),
         lambda result: result.update(git={"commit": "0" * 40, "changed": False}),
+        lambda result: result.update(program_sha256="0" * 64),
     ],
-    ids=["versions", "commit"],
+    ids=["versions", "commit", "program"],
 )
 def test_runs_of_another_program_are_not_calibrated_with(
     own: Trained, command: Command, tmp_path: Path, change: Change
@@ -137,7 +138,7 @@ def test_runs_of_another_program_are_not_calibrated_with(
     where = ("--study_dir=own", "--save=own.json")
     refused = command("gate", "--calibrate", *TINY, "--runs=10", *where)
     assert refused.returncode == 2
-    assert "stable-seed1000 was made by another commit, other versions, " in refused.stderr
+    assert "stable-seed1000 was made by another commit or state of this program" in refused.stderr
     assert not (tmp_path / "own.json").exists()
 
 
@@ -269,7 +270,12 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
         (
             lambda value: value["runs"][0]["git"].update(commit="0" * 40),
             3,
-            "commits of this program",
+            "commits or states of this program",
+        ),
+        (
+            lambda value: value["runs"][0].update(program_sha256="0" * 64),
+            3,
+            "commits or states of this program",
         ),
         (
             of_all_runs(lambda run: run["data_sha256"].update(test="0" * 64)),
@@ -287,7 +293,9 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
             "its runs do not differ",
         ),
         (
-            lambda content: content["runs"][1].update(diverged="in epoch 2", epochs=[]),
+            lambda content: content["runs"][1].update(
+                diverged="seed 1001 has diverged in epoch 1: x", epochs=[]
+            ),
             3,
             "a run of it has diverged",
         ),
@@ -364,6 +372,22 @@ def test_mistakes_are_told_before_tensorflow_is_imported(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not XML",
+        b'<?xml version="1.0" encoding="gb2312"?><a/>',
+        b'<?xml version="1.0" encoding="none"?><a/>',
+    ],
+)
+def test_what_is_no_verdict_is_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "gate.xml").write_bytes(content)
+    refused = without_tensorflow(tmp_path, "gate", "--junit=gate.xml")
+    assert refused.returncode == 7
+    assert "--junit=gate.xml is no verdict of a gate: name another file" in refused.stderr
+    assert (tmp_path / "gate.xml").read_bytes() == content
+
+
 @pytest.mark.parametrize("flags", [["--calibrate"], ["--runs=10"], ["--drop=nan"]], ids=str)
 def test_earlier_verdict_outlives_wrong_flags(tmp_path: Path, flags: list[str]) -> None:
     (tmp_path / "gate.xml").write_text("an earlier verdict")
@@ -394,6 +418,13 @@ def test_earlier_verdict_does_not_outlive_a_gate_without_one(
     assert not (tmp_path / "gate.xml").exists()
 
 
+@pytest.fixture
+def started_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' process was not; it trains nothing here."""
+    monkeypatch.setattr(runtime, "started_for", lambda: "compiled")
+
+
+@pytest.mark.usefixtures("started_for_the_kernel")
 def test_calibration_on_a_cpu_is_refused_on_a_gpu(
     tmp_path: Path, dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +435,23 @@ def test_calibration_on_a_cpu_is_refused_on_a_gpu(
         lstm_mnist.gate_change(lstm_mnist.build, dataset, against=tmp_path / "own.json")
 
 
+@pytest.mark.parametrize("kernel", [None, "keras"])
+def test_gate_of_a_process_that_was_not_started_for_it(
+    dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch, kernel: str | None
+) -> None:
+    monkeypatch.setattr(runtime, "started_for", lambda: kernel)
+    with pytest.raises(UsageError, match=r'call start\(kernel="compiled"\) first'):
+        lstm_mnist.gate_change(lstm_mnist.build, dataset)
+
+
+@pytest.mark.usefixtures("started_for_the_kernel")
+def test_gate_by_fewer_test_images(dataset: data.Dataset) -> None:
+    fewer = dataset._replace(test=dataset.test.part(slice(100)))
+    with pytest.raises(UsageError, match="100 test images: the package's calibration is of 10000"):
+        lstm_mnist.gate_change(lstm_mnist.build, fewer)
+
+
+@pytest.mark.usefixtures("started_for_the_kernel")
 def test_network_of_ones_own_that_diverges(
     dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lstm_mnist import config, data, training
 from lstm_mnist.results import Epoch, EpochDynamics, Score
-from lstm_mnist.studies import calibration, gate, protocol, records
+from lstm_mnist.studies import calibration, gate, pooling, protocol, records
 from lstm_mnist.system.errors import DataError, UsageError
 
 
@@ -43,6 +43,7 @@ def run(
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
         git=None,
+        program_sha256=f"{0:064x}",
     )
 
 
@@ -63,6 +64,15 @@ def test_median_of_runs_is_judged() -> None:
     assert told.startswith("x, median of 3 runs: test accuracy 9830 of 10000")
     (told,) = gate.Gate(min_test_accuracy=98.0).failures_of_median("x", runs[::2])
     assert "9700 of 10000" in told  # of two, the lower one
+
+
+@pytest.mark.parametrize("right", [9_951, 10_000])
+def test_every_run_of_a_study_has_to_be_good_enough_to_be_true(right: int) -> None:
+    runs = [run(0, 9_800), run(1, 9_810), run(2, right)]
+    (told,) = gate.Gate().failures_of_median("x", runs)
+    assert told.startswith(f"x, best of 3 runs: test accuracy {right} of 10000")
+    assert "too good to be true" in told
+    assert gate.Gate().failures_of_median("x", [*runs[:2], run(2, 9_950)]) == []
 
 
 def test_collapse_is_a_fall_of_two_points() -> None:
@@ -96,12 +106,27 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
         (run(1, 9_800, units=64), "differ in units"),
         (dataclasses.replace(run(1, 9_800), data_sha256={"train": "x"}), "differ in data"),
         (dataclasses.replace(run(1, 9_800), arithmetic="keras-1"), "differ in arithmetic"),
+        (
+            dataclasses.replace(run(1, 9_800), device={"kind": "GPU", "name": "x", "cores": 2}),
+            "differ in device",
+        ),
+        (run(1, 9_800), "original-seed0 and original-seed1 came to the same in every epoch"),
         (run(0, 9_800), "seed 0 is there twice"),
     ],
 )
 def test_unlike_runs_are_not_pooled(other: records.Record, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        records.pooled([run(0, 9_800), other])
+        pooling.pooled([run(0, 9_800), other])
+
+
+def test_compiled_kernel_does_not_compute_on_a_gpu(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    records.write(path, [run(0, 9_800)])
+    study = json.loads(path.read_text())
+    study["runs"][0]["device"]["kind"] = "GPU"
+    path.write_text(json.dumps(study))
+    with pytest.raises(DataError, match="arithmetic compiled-1 is that of CPUs"):
+        records.read([path])
 
 
 @pytest.mark.parametrize(
@@ -112,6 +137,7 @@ def test_unlike_runs_are_not_pooled(other: records.Record, message: str) -> None
         ("auto", "earlier"),
         ("auto", "compiled-0"),
         ("auto", "compiled-1 "),
+        ("auto", "compiled-1-"),
     ],
 )
 def test_arithmetic_that_a_kernel_cannot_come_to(
@@ -124,8 +150,8 @@ def test_arithmetic_that_a_kernel_cannot_come_to(
 
 
 def test_pooled_by_variant_and_seed() -> None:
-    runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_800)]
-    groups = records.pooled(runs)
+    runs = [run(2, 9_800), run(0, 9_700, variant="document"), run(1, 9_801)]
+    groups = pooling.pooled(runs)
     assert {name: [one.config.seed for one in group] for name, group in groups.items()} == {
         "original": [1, 2],
         "document": [0],
@@ -206,7 +232,9 @@ def test_runs_that_diverge_at_once_are_kept_apart(tmp_path: Path) -> None:
     records.write(path, [run(0, 9_800, 9_827), run(1, 9_801, 9_828)])
     study = json.loads(path.read_text())
     for one in study["runs"]:
-        one |= {"diverged": "in epoch 1: the loss is not finite", "epochs": []}
+        seed = one["config"]["seed"]
+        told = f"seed {seed} has diverged in epoch 1: the loss is not finite"
+        one |= {"diverged": told, "epochs": []}
     path.write_text(json.dumps(study))
     assert [one.config.seed for one in records.read([path], diverged=True)] == [0, 1]
 
@@ -214,7 +242,9 @@ def test_runs_that_diverge_at_once_are_kept_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"diverged": "in epoch 4"}, "3 of 3 epochs"),
+        ({"diverged": "seed 0 has diverged in epoch 4: x"}, "3 of 3 epochs"),
+        ({"diverged": "seed 0 has diverged in epoch 3: x", "epochs": []}, "0 epochs, but 'seed 0"),
+        ({"diverged": "some time", "epochs": []}, "0 epochs, but 'some time'"),
         ({"diverged": True}, "'diverged' is True, not str"),
         ({"diverged": ""}, "why it has diverged is not told"),
         ({"dynamics": []}, "dynamics are not of each epoch"),

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 from lstm_mnist import config
 from lstm_mnist.studies import protocol, records, reference, statistics
+from lstm_mnist.system.errors import DataError
 
 RECORDED = reference.recorded_curves("test")
 Curves = list[list[float]]
@@ -45,6 +47,14 @@ def test_original_beside_the_recordings_of_either_processor() -> None:
     assert statistics.measures(with_avx512).fallen == 9
     assert statistics.measures(without).fallen == 13
     assert round(compared(with_avx512, without).p["first fall"], 3) == 0.022
+    assert round(compared(ours, with_avx512).p["first fall"], 3) == 0.042
+    assert round(compared(ours, with_avx512).corrected["first fall"], 2) == 0.13
+    assert round(compared(ours, without).p["first fall"], 2) == 0.92
+    # Those of which no earlier run was known.
+    new = compared(ours, [curve for seed, curve in enumerate(RECORDED) if seed not in range(1, 6)])
+    assert (new.word, new.others) == ("REPRODUCED", 25)
+    assert [round(end, 2) for end in new.equivalence_interval] == [-0.02, 0.05]
+    assert round(new.others * (24 / 40 - new.falls)) == 18
 
 
 @pytest.mark.parametrize(
@@ -195,6 +205,57 @@ def test_log_rank_is_that_of_lifelines() -> None:
     assert math.isnan(result.above_interval.low)
 
 
+@pytest.mark.parametrize("accuracy", [math.nan, math.inf])
+def test_accuracy_that_is_not_finite_is_not_measured(accuracy: float) -> None:
+    for epoch in (4, 29):
+        curves = [[*curve] for curve in RECORDED]
+        curves[3][epoch] = accuracy
+        with pytest.raises(ValueError, match="an accuracy is not finite"):
+            statistics.measures(curves)
+
+
+@pytest.mark.parametrize(("other", "p"), [(98.0, 1), (97.0, 0)])
+def test_runs_without_any_spread(other: float, p: float) -> None:
+    found = compared([[98.0] * 30] * 5, [[other] * 30] * 5)
+    assert found.p["early mean"] == p
+    assert found.word == ("HIGHER" if p == 0 else "REPRODUCED")
+
+
+def test_recorded_runs_are_read_in_order_of_seed() -> None:
+    runs = {run["seed"]: run["curve"] for run in recorded_file()["runs"]}
+    assert [[both[1] for both in runs[seed]] for seed in range(30)] == RECORDED
+
+
+def recorded_file() -> Any:
+    return json.loads((ROOT / "lstm_mnist/traces/recorded_runs.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda runs: runs.pop(), "its seeds are not each of 0 to 29 once"),
+        (lambda runs: runs.append(runs[0]), "its seeds are not each of 0 to 29 once"),
+        (lambda runs: runs[1].update(seed=runs[0]["seed"]), "its seeds are not each of 0 to 29"),
+        (lambda runs: runs[1].update(curve=runs[0]["curve"]), "came to the same as an earlier one"),
+        (lambda runs: runs[4]["curve"].pop(), "29 of 30 epochs"),
+        (lambda runs: runs[4]["curve"][7].pop(), "has 1 items, not 2"),
+        (lambda runs: runs[4]["curve"][7].__setitem__(1, math.nan), "NaN is not a finite number"),
+        (lambda runs: runs[4]["curve"][7].__setitem__(1, 0.9783), "epoch 8: no test accuracy"),
+        (lambda runs: runs[4]["curve"][7].__setitem__(0, 98.0001), "epoch 8: no train accuracy"),
+        (lambda runs: runs[4]["curve"][7].__setitem__(1, 100.01), "epoch 8: no test accuracy"),
+    ],
+)
+def test_recorded_runs_that_are_not_whole(
+    change: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = recorded_file()
+    change(content["runs"])
+    (tmp_path / "runs.json").write_text(json.dumps(content))
+    monkeypatch.setattr(reference, "_RECORDINGS", tmp_path / "runs.json")
+    with pytest.raises(DataError, match=f"does not hold the recorded runs: .*{message}"):
+        reference.recorded_curves("test")
+
+
 def planned(variant: str, count: int, **changes: Any) -> list[records.Record]:
     configs = [config.variant(variant, seed=seed, **changes) for seed in range(count)]
     return [
@@ -203,12 +264,13 @@ def planned(variant: str, count: int, **changes: Any) -> list[records.Record]:
 
 
 def made_by(
-    runs: list[records.Record], arithmetic: str = "compiled-1", **git: Any
+    runs: list[records.Record], arithmetic: str = "compiled-1", **other: Any
 ) -> list[records.Record]:
-    """The runs, of which those after the first have something else than a commit."""
-    known = {"commit": "0" * 40, "changed": False}
-    first, *rest = (dataclasses.replace(run, arithmetic=arithmetic, git=known) for run in runs)
-    return [first, *(dataclasses.replace(run, git={**known, **git}) for run in rest)]
+    """The runs, of which those after the first were made by another program."""
+    first, *rest = (dataclasses.replace(run, arithmetic=arithmetic) for run in runs)
+    assert first.git
+    git = {name: other.pop(name, value) for name, value in first.git.items()}
+    return [first, *(dataclasses.replace(run, git=git, **other) for run in rest)]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +293,21 @@ def made_by(
             ["arithmetic keras-1 where compiled-1 is planned"],
         ),
         (made_by(planned("document", 20), commit="1" * 40), 30, ["runs by several commits"]),
+        (
+            made_by(planned("document", 20), program_sha256="1" * 64),
+            30,
+            ["runs by several commits"],
+        ),
+        (
+            made_by(planned("document", 20), versions={"python": "3.12.0"}),
+            30,
+            ["runs by several commits of this program, or versions of packages"],
+        ),
+        (
+            [dataclasses.replace(run, git=None) for run in planned("document", 20)],
+            30,
+            ["runs by a program whose commit is not known"],
+        ),
         (
             made_by(planned("document", 20), changed=True),
             30,

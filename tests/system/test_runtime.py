@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers import ROOT
 
+from lstm_mnist.system import runtime
 
-def state_of(checkout: Path) -> object:
+
+def state_of(checkout: Path, state: str = "git_state") -> object:
     script = "import json; from lstm_mnist.system import runtime; "
     finished = subprocess.run(
-        [sys.executable, "-c", f"{script}print(json.dumps(runtime.git_state()))"],
+        [sys.executable, "-c", f"{script}print(json.dumps(runtime.{state}()))"],
         cwd=checkout,
         capture_output=True,
         text=True,
@@ -20,7 +23,7 @@ def state_of(checkout: Path) -> object:
     return json.loads(finished.stdout)
 
 
-def test_results_do_not_count_as_changes(tmp_path: Path) -> None:
+def test_results_do_not_count_as_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> str:
         names = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
         return subprocess.run(
@@ -42,3 +45,17 @@ def test_results_do_not_count_as_changes(tmp_path: Path) -> None:
     git("config", "core.quotepath", "false")
     (tmp_path / "lstm_mnist" / os.fsdecode(b"\xb2\xe2.py")).write_text("")  # as GBK names it
     assert state_of(tmp_path) == {"commit": commit, "changed": True}
+    # As where a container's root runs the checkout of another user.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert state_of(tmp_path) == {"commit": commit, "changed": True}
+
+
+@pytest.mark.parametrize("name", ["networks.py", "recurrence/kernel.h", "new.py"])
+def test_states_of_the_program_are_told_apart(tmp_path: Path, name: str) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "archives", "traces", "model")
+    shutil.copytree(ROOT / "lstm_mnist", tmp_path / "lstm_mnist", ignore=ignored)
+    before = state_of(tmp_path, "program_sha256")
+    assert before == runtime.program_sha256()
+    with (tmp_path / "lstm_mnist" / name).open("a") as file:
+        file.write("\n")
+    assert state_of(tmp_path, "program_sha256") != before
