@@ -456,7 +456,8 @@ def test_table_of_blank_rows() -> None:
 
 
 def test_what_is_said_of_short_contexts() -> None:
-    finals = {rows: np.mean(values) for (_, _, rows), values in sweep("context", "context").items()}
+    studied = sweep("context", "context")
+    finals = {rows: float(np.mean(values)) for (_, _, rows), values in studied.items()}
     told = (
         "{:.1f} %, hardly more .* rows give {:.1f} %, fourteen {:.1f} %, 20 .* all 28 give {:.1f}"
     )
