@@ -452,7 +452,7 @@ def test_table_of_blank_rows() -> None:
         cell, rate = label.split(", ")
         for cell_text, blanks in zip(cells, (0, 28, 56, 112), strict=True):
             values = finals[{"LSTM": "lstm", "simple RNN": "rnn"}[cell], float(rate), blanks]
-            shown(cell_text, np.mean(values), min(values), max(values))
+            shown(cell_text, float(np.mean(values)), min(values), max(values))
 
 
 def test_what_is_said_of_short_contexts() -> None:

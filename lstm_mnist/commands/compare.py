@@ -128,12 +128,19 @@ def _trained() -> Iterator[Path]:
         if missing := fleet.missing(runs, dynamics=recipe.RECORD_DYNAMICS.value):
             if not _SCHEDULER.value:
                 memory.check(settings[0], min(_WORKERS.value, len(missing)))
-            _train(missing, data_dir)
+            there = records.read((run for run in runs if run not in missing), diverged=True)
+            _train(missing, data_dir, {run.label: run for run in there})
     yield from runs
 
 
-def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
-    """Train runs, reporting each when it is finished."""
+def _train(
+    missing: Mapping[Path, config.Config], data_dir: str | None, like: dict[str, records.Record]
+) -> None:
+    """Train runs, reporting each when it is finished.
+
+    `like` has a run of each label that is there already. Raises UsageError for the first run that
+    cannot be pooled with it, by its arithmetic for one.
+    """
     from tqdm import tqdm
 
     finished = fleet.train(
@@ -148,6 +155,8 @@ def _train(missing: Mapping[Path, config.Config], data_dir: str | None) -> None:
     with tqdm(total=len(missing), unit="run", disable=not common.progress()) as bar:
         for folder in finished:
             run = records.read_folder(folder)
+            if (other := like.setdefault(run.label, run)) is not run:
+                pooling.pooled([other, run])
             end = run.diverged or f"final test {run.test_curve[-1]:.2f} %"
             bar.write(f"{folder}: {end}, {run.seconds:.0f} s")
             bar.update()

@@ -104,6 +104,21 @@ def test_runs_of_other_settings_are_not_added(copied: Path, command: Command) ->
     assert not (copied / "document-seed2").exists()
 
 
+@pytest.mark.slow
+def test_study_of_another_arithmetic_is_not_trained_to_its_end(
+    copied: Path, command: Command
+) -> None:
+    for name in NAMES:
+        path = copied / name / "result.json"
+        path.write_text(path.read_text().replace('"compiled-1"', '"compiled-9"'))
+    arguments = ("--runs=40", "--workers=1", "--study_dir=study", *SMALL_STUDY)
+    finished = command("compare", *arguments)
+    assert finished.returncode == 2
+    assert "are both called document but differ in arithmetic" in finished.stderr
+    assert (copied / "document-seed2").exists()
+    assert not (copied / "document-seed3").exists()
+
+
 def test_run_of_a_study_is_checked(study: Trained) -> None:
     arguments = (f"study/{NAMES[0]}", "--min_test_accuracy=99", "--gate=final")
     finished = without_tensorflow(study.folder.parent, "check", *arguments)
