@@ -128,7 +128,7 @@ def gate_change(
     from lstm_mnist.studies import gating
 
     known = calibration.read(against or calibration.COMMITTED)
-    if runtime.started_for() != (kernel := library.choose(known.config.kernel)):
+    if runtime.started_for() != library.choose(kernel := known.config.kernel):
         raise UsageError(f'call start(kernel="{kernel}") first, for which {known.name} was made')
     arithmetic = library.arithmetic(layers.choose(known.config.kernel))
     known.check(calibration.on(arithmetic, layers.device()))

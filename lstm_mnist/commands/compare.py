@@ -1,5 +1,6 @@
 """Train many runs, or take finished ones, and judge them by statistics."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -129,7 +130,8 @@ def _trained() -> Iterator[Path]:
             if not _SCHEDULER.value:
                 memory.check(settings[0], min(_WORKERS.value, len(missing)))
             there = records.read((run for run in runs if run not in missing), diverged=True)
-            _train(missing, data_dir, {run.label: run for run in there})
+            groups = pooling.pooled(there)
+            _train(missing, data_dir, {name: group[0] for name, group in groups.items()})
     yield from runs
 
 
@@ -152,7 +154,8 @@ def _train(
         dynamics=recipe.RECORD_DYNAMICS.value,
         tell=lambda text: print(f"lstm_mnist: {text}", file=sys.stderr, flush=True),
     )
-    with tqdm(total=len(missing), unit="run", disable=not common.progress()) as bar:
+    progress = tqdm(total=len(missing), unit="run", disable=not common.progress())
+    with contextlib.closing(finished), progress as bar:
         for folder in finished:
             run = records.read_folder(folder)
             if (other := like.setdefault(run.label, run)) is not run:

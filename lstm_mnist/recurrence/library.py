@@ -87,5 +87,5 @@ def arithmetic(kernel: str) -> str:
     if build and not build.fused:
         name += "-unfused"
     if build and (machine := platform.machine()) not in BUILDS:
-        name += f"-{machine}"  # where TensorFlow's other operations are other code
+        name += f"-{machine or 'unknown'}"  # where TensorFlow's other operations are other code
     return name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_mnist.config import TOTALS, Config
-from lstm_mnist.studies import evidence, pooling, records
+from lstm_mnist.studies import evidence, pooling, protocol, records
 from lstm_mnist.studies.gate import Gate
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
@@ -111,12 +111,15 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
     (group,) = groups
     if len(group) < MIN_RUNS:
         raise ValueError(f"it has {len(group)} runs: at least {MIN_RUNS} are needed")
-    if len({(run.device["kind"], *run.versions.items()) for run in group}) > 1:
-        raise ValueError("its runs were made on devices or by versions that differ")
+    if len({frozenset(run.versions.items()) for run in group}) > 1:
+        raise ValueError("its runs were made by versions of packages that differ")
     if any(run.diverged for run in group):
         raise ValueError("a run of it has diverged")
-    if len({(str(run.git), run.program_sha256) for run in group}) > 1:
+    if len({protocol.program(run) for run in group}) > 1:
         raise ValueError("its runs were made by commits or states of this program that differ")
+    first = group[0]
+    if first.program_sha256 is None and (first.git is None or first.git["changed"]):
+        raise ValueError("it is not known that one state of this program made all of its runs")
     if any(run.final.test.percent > Gate.max_test_accuracy for run in group):
         raise ValueError(f"a run of it is above {Gate.max_test_accuracy} %")
     calibration = Calibration(name, tuple(group), golden)

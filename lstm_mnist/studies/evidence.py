@@ -36,7 +36,9 @@ _EPOCH = {
 _COLUMNS: Mapping[str, type[int] | type[float]] = run_folder.flat(_EPOCH)
 # The arithmetic of runs from before it was recorded.
 EARLIER = "earlier"
-_ARITHMETIC = re.compile(f"{EARLIER}|(?:compiled|keras)-[1-9][0-9]*(?:-[0-9A-Za-z_]+)*")
+_ARITHMETIC = re.compile(
+    rf"{EARLIER}|keras-[1-9]\d*|compiled-[1-9]\d*(?:-unfused)?(?:-(?!unfused)\w+)?", re.ASCII
+)
 # What training raises, and keeps, where a run has diverged.
 _DIVERGED_IN = re.compile("has diverged in epoch ([1-9][0-9]*): ")
 ORIGIN = {

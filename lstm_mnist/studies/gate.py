@@ -60,9 +60,10 @@ class Gate:
         return self.epoch or ("final" if config.schedule == "cosine" else "best")
 
     def failures_of_median(self, name: str, runs: Sequence[Run]) -> list[str]:
-        """Return a line for each threshold that the medians over a group of runs fail.
+        """Return a line for each threshold that a group of runs fails.
 
-        Every run has to be good enough to be true: the best of them answers for that.
+        The medians have to reach the minima. No run may be too good to be true: the best of them
+        answers for all.
         """
         judged = self.judged(runs[0].config)
         epochs = [getattr(run, judged) for run in runs]

@@ -24,12 +24,12 @@ def gate(
 ) -> outcome.Outcome:
     """Train runs of a network, from `seed` on, until a drop is shown or refuted.
 
-    Raises UsageError where the calibration's runs spread too much for the plan, or are of more
-    images than the data.
+    Raises UsageError where the calibration's runs spread too much for the plan, or the data has
+    another number of test images.
     """
     began = time.perf_counter()
     if (images := len(dataset.test.labels)) != TOTALS["test"]:
-        raise UsageError(f"{images} test images: {known.name} is of {TOTALS['test']}")
+        raise UsageError(f"the data has {images} test images, {known.name} is of {TOTALS['test']}")
     sequential.check(known.baseline, plan)
     first_steps = golden.compare(known.config, dataset, known.golden, build)
     found = outcome.until_decided(

@@ -48,9 +48,12 @@ def _check(name: str, group: Sequence[Record]) -> None:
 
 
 def committed(like: Record, *, any_arithmetic: bool = False) -> list[Record]:
-    """Return the runs of the package's studies with a run's settings, data and arithmetic."""
+    """Return the runs of the package's studies with a run's settings, data and arithmetic.
+
+    With `any_arithmetic`, those on other kinds of devices are among them, too.
+    """
     path = records.COMMITTED / f"{like.label}.json"
-    runs = records.read([path]) if path.exists() else []
+    runs = records.read([path], diverged=True) if path.exists() else []
     allowed = {"arithmetic", "device"} if any_arithmetic else set()
     return [run for run in runs if {*_differences(run, like)} <= allowed]
 

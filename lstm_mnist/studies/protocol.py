@@ -40,8 +40,8 @@ class Departure(NamedTuple):
     values: Mapping[str, Any]
 
 
-def departures(runs: "Sequence[Record]", recorded: int) -> Iterator[Departure]:
-    """Yield how pooled runs, and the number of recorded ones, depart from the plan."""
+def departures(runs: "Sequence[Record]") -> Iterator[Departure]:
+    """Yield how pooled runs depart from the plan."""
     first, seeds = runs[0].config, sorted(run.config.seed for run in runs)
     if first.epochs != EPOCHS:
         values = {"epochs": first.epochs, "planned": EPOCHS}
@@ -56,23 +56,25 @@ def departures(runs: "Sequence[Record]", recorded: int) -> Iterator[Departure]:
         if seeds != [*range(len(seeds))]:
             yield Departure("seeds that are not contiguous from 0", {})
     yield from departures_of_program(runs)
-    if recorded != RECORDED:
-        values = {"count": recorded, "planned": RECORDED}
-        yield Departure("{count} recorded runs where {planned} are planned", values)
 
 
 def departures_of_program(runs: "Sequence[Record]") -> Iterator[Departure]:
-    """Yield how the program that made runs departs from the plan, which is one for every study."""
+    """Yield how the program that made runs departs from what the plan asks of every study."""
     if others := sorted({run.arithmetic for run in runs} - {ARITHMETIC}):
         names = {"arithmetic": others[0], "planned": ARITHMETIC}
         yield Departure("arithmetic {arithmetic} where {planned} is planned", names)
-    programs = {(str(run.git), run.program_sha256, str(run.versions)) for run in runs}
-    if len(programs) > 1:
+    if len({(program(run), frozenset(run.versions.items())) for run in runs}) > 1:
         yield Departure("runs by several commits of this program, or versions of packages", {})
     if any(run.git is None for run in runs):
         yield Departure("runs by a program whose commit is not known", {})
     if any(run.git and run.git["changed"] for run in runs):
         yield Departure("runs by a checkout with changes", {})
+
+
+def program(run: "Record") -> tuple[Any, ...]:
+    """Return what tells the states of this program apart that made runs."""
+    commit = None if run.git is None else (run.git["commit"], run.git["changed"])
+    return commit, run.program_sha256
 
 
 def _own(config: Config) -> list[str]:

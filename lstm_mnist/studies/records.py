@@ -147,7 +147,7 @@ def _digest(content: bytes) -> str:
 def read_folder(folder: Path) -> Record:
     """Read a finished run's folder: its result, history and settings. Raises DataError.
 
-    A run that has diverged is finished too, and its history may be missing.
+    A run that has diverged is finished too; where that was in its first epoch, it has no history.
     """
     path = folder
     has_diverged = (folder / run_folder.DIVERGED).exists()
@@ -277,8 +277,9 @@ def _prove(run: Record) -> None:
     """Check that a run is complete and of this dataset. Raises ValueError."""
     from lstm_mnist import data  # late, because it imports NumPy
 
-    if not (run.folder.isprintable() and re.fullmatch("[0-9a-f]{64}", run.sha256)):
-        raise ValueError("folder or sha256 is none that a run has")
+    digests = [run.sha256] if run.program_sha256 is None else [run.sha256, run.program_sha256]
+    if not (run.folder.isprintable() and all(re.fullmatch("[0-9a-f]{64}", d) for d in digests)):
+        raise ValueError("folder, sha256 or program_sha256 is none that a run has")
     if run.data_sha256 != data.SPLIT_SHA256:
         raise ValueError(f"{run.folder}: data_sha256 is that of other data")
     if run.seconds < 0:
@@ -289,7 +290,7 @@ def _prove(run: Record) -> None:
     if len(run.epochs) != run.config.epochs or (run.diverged and len(finite) == run.config.epochs):
         raise ValueError(f"{run.folder}: {len(finite)} of {run.config.epochs} epochs")
     if run.diverged and evidence.diverged_in(run.diverged) != len(finite) + 1:
-        raise ValueError(f"{run.folder}: {len(finite)} epochs, but {run.diverged!r:.60}")
+        raise ValueError(f"{run.folder}: {len(finite)} epochs, where it says {run.diverged!r:.60}")
     if run.dynamics is not None:
         numbers = [point.epoch for point in run.dynamics]
         if numbers != [epoch.number for epoch in finite]:

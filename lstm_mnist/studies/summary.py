@@ -127,9 +127,8 @@ def reported_interval(split: str) -> statistics.Interval:
 
 def judge(runs: Sequence[Record]) -> Verdict:
     """Compare runs with the recorded ones, as docs/protocol.md plans it."""
-    recorded = reference.recorded_curves("test")
-    departures = tuple(protocol.departures(runs, len(recorded)))
-    if len(runs) < 2 or len(runs[0].epochs) != len(recorded[0]):
+    departures = tuple(protocol.departures(runs))
+    if len(runs) < 2 or runs[0].config.epochs != protocol.EPOCHS:
         return Verdict(None, None, departures)
     test, train = (
         statistics.compare(
@@ -176,5 +175,8 @@ def standing(run: Record) -> Standing | None:
         lower=statistics.rate(sum(final < ours for final in finals), len(finals)),
         equal=finals.count(ours),
         arithmetic=", ".join(sorted({other.arithmetic for other in studied})),
-        same=all(other.arithmetic == run.arithmetic for other in studied),
+        same=all(
+            (other.arithmetic, other.device["kind"]) == (run.arithmetic, run.device["kind"])
+            for other in studied
+        ),
     )

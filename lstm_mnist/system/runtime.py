@@ -161,8 +161,10 @@ def git_state() -> dict[str, Any] | None:
     output may be one.
     """
     package = Path(__file__).parents[1]
-    # A container's root may run the checkout of another user, whom git would not trust.
-    command = ("git", "-c", "safe.directory=*", "-C", str(package))
+    # A container's root may run the checkout of another user, whom git would not trust. What runs
+    # here is that checkout's code already; one further up is not.
+    trusted = f"safe.directory={package.resolve().parent}"
+    command = ("git", "-c", trusted, "-C", str(package))
 
     def git(*arguments: str) -> str:
         finished = subprocess.run((*command, *arguments), capture_output=True, check=True)
@@ -184,9 +186,10 @@ def program_sha256() -> str:
     package = Path(__file__).parents[1]
     sha256 = hashlib.sha256()
     for path in sorted(each for kind in ("py", "cpp", "h") for each in package.rglob(f"*.{kind}")):
-        content = path.read_bytes()
-        sha256.update(f"{path.relative_to(package)} {len(content)}\n".encode())
-        sha256.update(content)
+        if path.is_file():  # an editor's lock is a link that leads nowhere
+            content = path.read_bytes()
+            sha256.update(os.fsencode(path.relative_to(package)) + b" %d\n" % len(content))
+            sha256.update(content)
     return sha256.hexdigest()
 
 

@@ -276,7 +276,7 @@ FORGED_RUNS: dict[str, tuple[Alter, str]] = {
             moved(RESULT, "run/diverged.json"),
             written(HISTORY, None),
         ),
-        "0 epochs, but 'seed 0 has diverged in epoch 2",
+        "0 epochs, where it says 'seed 0 has diverged in epoch 2",
     ),
     # Settings and data.
     "2 of 30 epochs": (settings(epochs=30), "2 of 30 epochs"),
@@ -328,9 +328,13 @@ FORGED_STUDIES: dict[str, tuple[Alter, str]] = {
     ),
     "a name of two lines": (
         put(STUDY, "run: best epoch: fine\nrun", *RUN, "folder"),
-        "folder or sha256 is none that a run has",
+        "sha256 is none that a run has",
     ),
-    "no digest": (put(STUDY, "", *RUN, "sha256"), "folder or sha256 is none that a run has"),
+    "no digest": (put(STUDY, "", *RUN, "sha256"), "sha256 is none that a run has"),
+    "no digest of the program": (
+        put(STUDY, "x", *RUN, "program_sha256"),
+        "program_sha256 is none that a run has",
+    ),
     "negative seconds": (put(STUDY, -1.0, *RUN, "seconds"), "seconds are negative"),
     "half a commit": (without(STUDY, *RUN, "git", "changed"), "'git' lacks changed"),
 }

@@ -266,7 +266,7 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
             "has 9 runs: at least 10 are needed",
         ),
         (lambda value: value["runs"][0].update(arithmetic="compiled-9"), 3, "differ in arithmetic"),
-        (lambda value: value["runs"][0]["versions"].update(keras="3.0"), 3, "versions that differ"),
+        (lambda value: value["runs"][0]["versions"].update(keras="3.0"), 3, "packages that differ"),
         (
             lambda value: value["runs"][0]["git"].update(commit="0" * 40),
             3,
@@ -276,6 +276,11 @@ def test_snippets_have_flags_that_exist(tmp_path: Path) -> None:
             lambda value: value["runs"][0].update(program_sha256="0" * 64),
             3,
             "commits or states of this program",
+        ),
+        (
+            of_all_runs(lambda run: run.update(git=None)),
+            3,
+            "it is not known that one state of this program made all of its runs",
         ),
         (
             of_all_runs(lambda run: run["data_sha256"].update(test="0" * 64)),
@@ -440,14 +445,16 @@ def test_gate_of_a_process_that_was_not_started_for_it(
     dataset: data.Dataset, monkeypatch: pytest.MonkeyPatch, kernel: str | None
 ) -> None:
     monkeypatch.setattr(runtime, "started_for", lambda: kernel)
-    with pytest.raises(UsageError, match=r'call start\(kernel="compiled"\) first'):
+    with pytest.raises(UsageError, match=r'call start\(kernel="auto"\) first'):
         lstm_mnist.gate_change(lstm_mnist.build, dataset)
 
 
 @pytest.mark.usefixtures("started_for_the_kernel")
 def test_gate_by_fewer_test_images(dataset: data.Dataset) -> None:
     fewer = dataset._replace(test=dataset.test.part(slice(100)))
-    with pytest.raises(UsageError, match="100 test images: the package's calibration is of 10000"):
+    with pytest.raises(
+        UsageError, match="the data has 100 test images, the package's calibration is of"
+    ):
         lstm_mnist.gate_change(lstm_mnist.build, fewer)
 
 

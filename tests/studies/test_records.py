@@ -67,7 +67,7 @@ def test_median_of_runs_is_judged() -> None:
 
 
 @pytest.mark.parametrize("right", [9_951, 10_000])
-def test_every_run_of_a_study_has_to_be_good_enough_to_be_true(right: int) -> None:
+def test_no_run_of_a_study_may_be_too_good_to_be_true(right: int) -> None:
     runs = [run(0, 9_800), run(1, 9_810), run(2, right)]
     (told,) = gate.Gate().failures_of_median("x", runs)
     assert told.startswith(f"x, best of 3 runs: test accuracy {right} of 10000")
@@ -138,6 +138,8 @@ def test_compiled_kernel_does_not_compute_on_a_gpu(tmp_path: Path) -> None:
         ("auto", "compiled-0"),
         ("auto", "compiled-1 "),
         ("auto", "compiled-1-"),
+        ("auto", "compiled-1-aarch64-x"),
+        ("keras", "keras-1-unfused"),
     ],
 )
 def test_arithmetic_that_a_kernel_cannot_come_to(
@@ -243,8 +245,11 @@ def test_runs_that_diverge_at_once_are_kept_apart(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"diverged": "seed 0 has diverged in epoch 4: x"}, "3 of 3 epochs"),
-        ({"diverged": "seed 0 has diverged in epoch 3: x", "epochs": []}, "0 epochs, but 'seed 0"),
-        ({"diverged": "some time", "epochs": []}, "0 epochs, but 'some time'"),
+        (
+            {"diverged": "seed 0 has diverged in epoch 3: x", "epochs": []},
+            "0 epochs, where it says 'seed 0",
+        ),
+        ({"diverged": "some time", "epochs": []}, "0 epochs, where it says 'some time'"),
         ({"diverged": True}, "'diverged' is True, not str"),
         ({"diverged": ""}, "why it has diverged is not told"),
         ({"dynamics": []}, "dynamics are not of each epoch"),
