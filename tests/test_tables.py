@@ -331,6 +331,7 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert (passed[soft].min(), passed[soft].max()) == (37, 53)
     fallen = [(gain, time) for gain, time in zip(gains[fell], times[fell], strict=True)]
     assert all(gain[time - 1] > 1 for gain, time in fallen)
+    assert max(gain[time - 2] for gain, time in fallen[:10]) == pytest.approx(1.92, abs=0.005)
     before = [gain[time - 2] for gain, time in fallen if gain[time - 2] < 1]
     assert before == pytest.approx([0.79, 0.98, 0.91], abs=0.005)
     assert (times - passed)[hard].max() == 11
@@ -349,6 +350,30 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
         (deficits, [(18, 18), (14, 16)]),
     ):
         assert [*larger_before_falls(values, times, fell)] == expected
+
+
+def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
+    runs = collapse()["original_clipped"]
+    assert planned(collapse(), "original_clipped")
+    accuracies = curves(runs)["test"]
+    times, fell = falls(accuracies)
+    assert fell.all()
+    assert (times.min(), times.max()) == (37, 79)
+    later = times - falls(curves(collapse()["original"])["test"])[0]
+    assert (later.min(), later.max()) == (3, 47)
+    below = accuracies.max(axis=1) - accuracies[:, -1]
+    assert [below.min(), below.max()] == pytest.approx([2.0, 46.3], abs=0.05)
+    gains, norms = np.array([[[row[3], row[8]] for row in run["dynamics"]] for run in runs]).T
+    passed = np.argmax(gains > 1, axis=0) + 1
+    assert (passed.min(), passed.max()) == (21, 33)
+    assert ((times - passed).min(), (times - passed).max()) == (9, 48)
+    own = np.arange(10)
+    assert (gains[times - 1, own] > 1).all()
+    before = gains[times - 2, own]
+    assert [before.min(), before.max()] == pytest.approx([1.54, 3.52], abs=0.005)
+    assert (np.diff(norms, axis=0) > 0).all()
+    at_passing = norms[passed - 1, own].round()
+    assert (at_passing.min(), at_passing.max()) == (184, 226)
 
 
 def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
