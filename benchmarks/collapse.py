@@ -246,7 +246,9 @@ def draw(groups: Groups, path: Path) -> None:
                     _gains(panels[1, column], run, f"C{number}")
         panels[0, column].set(title=gates, ylim=(-0.02, 1.02))
         if any(name in groups for name in names):
-            panels[0, column].legend(loc="lower left")
+            # Where there is room: the curves above cross their whole panel.
+            lines = panels[0, column].get_legend_handles_labels()
+            panels[1, column].legend(*lines, loc="upper left")
         panels[1, column].set(yscale="log", xlabel="epoch")
         panels[1, column].axhline(1, color="black", linewidth=0.5)
         for panel in panels[:, column]:
