@@ -128,9 +128,10 @@ def gate_change(
     from lstm_mnist.studies import gating
 
     known = calibration.read(against or calibration.COMMITTED)
-    if runtime.started_for() != library.choose(kernel := known.config.kernel):
+    kernel = known.config.kernel
+    if runtime.started_for() != library.choose(kernel):
         raise UsageError(f'call start(kernel="{kernel}") first, for which {known.name} was made')
-    arithmetic = library.arithmetic(layers.choose(known.config.kernel))
+    arithmetic = library.arithmetic(layers.choose(kernel))
     known.check(calibration.on(arithmetic, layers.device()))
     known.check_seeds(range(seed, seed + plan.max_runs))
     return gating.gate(known, dataset, build, plan, seed)

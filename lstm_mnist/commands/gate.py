@@ -303,8 +303,13 @@ def _check_finished(runs: Sequence[records.Record]) -> None:
     from lstm_mnist.recurrence import layers
 
     arithmetic = library.arithmetic(layers.choose(common.KERNEL.value))
-    program = (runtime.git_state(), runtime.program_sha256())
-    here = (*program, runtime.versions(), arithmetic, layers.device())
+    here = (
+        runtime.git_state(),
+        runtime.program_sha256(),
+        runtime.versions(),
+        arithmetic,
+        layers.device(),
+    )
     for run in runs:
         made = run.git, run.program_sha256, run.versions, run.arithmetic, run.device["kind"]
         if made != here:

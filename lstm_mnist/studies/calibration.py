@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_mnist.config import TOTALS, Config
-from lstm_mnist.studies import evidence, pooling, protocol, records
+from lstm_mnist.studies import evidence, pooling, records
 from lstm_mnist.studies.gate import Gate
 from lstm_mnist.system import files
 from lstm_mnist.system.errors import DataError, UsageError
@@ -115,7 +115,7 @@ def made(name: str, runs: Iterable[records.Record], golden: Golden) -> Calibrati
         raise ValueError("its runs were made by versions of packages that differ")
     if any(run.diverged for run in group):
         raise ValueError("a run of it has diverged")
-    if len({protocol.program(run) for run in group}) > 1:
+    if len({run.program for run in group}) > 1:
         raise ValueError("its runs were made by commits or states of this program that differ")
     first = group[0]
     if first.program_sha256 is None and (first.git is None or first.git["changed"]):

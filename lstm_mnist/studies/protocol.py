@@ -63,18 +63,12 @@ def departures_of_program(runs: "Sequence[Record]") -> Iterator[Departure]:
     if others := sorted({run.arithmetic for run in runs} - {ARITHMETIC}):
         names = {"arithmetic": others[0], "planned": ARITHMETIC}
         yield Departure("arithmetic {arithmetic} where {planned} is planned", names)
-    if len({(program(run), frozenset(run.versions.items())) for run in runs}) > 1:
+    if len({(run.program, frozenset(run.versions.items())) for run in runs}) > 1:
         yield Departure("runs by several commits of this program, or versions of packages", {})
     if any(run.git is None for run in runs):
         yield Departure("runs by a program whose commit is not known", {})
     if any(run.git and run.git["changed"] for run in runs):
         yield Departure("runs by a checkout with changes", {})
-
-
-def program(run: "Record") -> tuple[Any, ...]:
-    """Return what tells the states of this program apart that made runs."""
-    commit = None if run.git is None else (run.git["commit"], run.git["changed"])
-    return commit, run.program_sha256
 
 
 def _own(config: Config) -> list[str]:

@@ -58,6 +58,12 @@ class Record(Run):
         return self.final if self.diverged else super().best
 
     @property
+    def program(self) -> tuple[Any, ...]:
+        """Return what tells the states of this program apart that made runs."""
+        commit = None if self.git is None else (self.git["commit"], self.git["changed"])
+        return commit, self.program_sha256
+
+    @property
     def label(self) -> str:
         """Return the name of the group that this run is pooled in; see `label`."""
         return label(self.config.variant, self.config.network)
@@ -277,9 +283,10 @@ def _prove(run: Record) -> None:
     """Check that a run is complete and of this dataset. Raises ValueError."""
     from lstm_mnist import data  # late, because it imports NumPy
 
-    digests = [run.sha256] if run.program_sha256 is None else [run.sha256, run.program_sha256]
-    if not (run.folder.isprintable() and all(re.fullmatch("[0-9a-f]{64}", d) for d in digests)):
-        raise ValueError("folder, sha256 or program_sha256 is none that a run has")
+    if not (run.folder.isprintable() and re.fullmatch("[0-9a-f]{64}", run.sha256)):
+        raise ValueError("folder or sha256 is none that a run has")
+    if run.program_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", run.program_sha256):
+        raise ValueError("program_sha256 is none that a run has")
     if run.data_sha256 != data.SPLIT_SHA256:
         raise ValueError(f"{run.folder}: data_sha256 is that of other data")
     if run.seconds < 0:

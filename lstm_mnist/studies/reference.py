@@ -1,5 +1,6 @@
 """What the document reports, what the original did when recorded, and how a run compares."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,11 +33,16 @@ def recorded_curves(split: str) -> list[list[float]]:
 
     Raises DataError where the file does not hold all of them.
     """
+    column = [*REPORTED].index(split)
+    return [[accuracies[column] for accuracies in curve] for curve in _recorded(_RECORDINGS)]
+
+
+@functools.cache
+def _recorded(path: Path) -> list[list[list[float]]]:
     try:
-        curves = evidence.recorded_runs(files.read(_RECORDINGS), RECORDED, REPORTED_EPOCHS)
+        return evidence.recorded_runs(files.read(path), RECORDED, REPORTED_EPOCHS)
     except (OSError, ValueError) as error:
-        raise DataError(f"{_RECORDINGS} does not hold the recorded runs: {error}") from error
-    return [[accuracies[[*REPORTED].index(split)] for accuracies in curve] for curve in curves]
+        raise DataError(f"{path} does not hold the recorded runs: {error}") from error
 
 
 def collapsed(test_curve: Sequence[float]) -> bool:

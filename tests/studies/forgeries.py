@@ -328,9 +328,9 @@ FORGED_STUDIES: dict[str, tuple[Alter, str]] = {
     ),
     "a name of two lines": (
         put(STUDY, "run: best epoch: fine\nrun", *RUN, "folder"),
-        "sha256 is none that a run has",
+        "folder or sha256 is none that a run has",
     ),
-    "no digest": (put(STUDY, "", *RUN, "sha256"), "sha256 is none that a run has"),
+    "no digest": (put(STUDY, "", *RUN, "sha256"), "folder or sha256 is none that a run has"),
     "no digest of the program": (
         put(STUDY, "x", *RUN, "program_sha256"),
         "program_sha256 is none that a run has",

@@ -43,7 +43,7 @@ def run(
         device={"kind": "CPU", "name": "of the test", "cores": 2},
         data_sha256=data.SPLIT_SHA256,
         git=None,
-        program_sha256=f"{0:064x}",
+        program_sha256="0" * 64,
     )
 
 
