@@ -376,6 +376,30 @@ def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
     assert (at_passing.min(), at_passing.max()) == (184, 226)
 
 
+def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
+    runs = collapse()["original_cosine"]
+    assert planned(collapse(), "original_cosine")
+    accuracies = curves(runs)["test"]
+    _, fell = falls(accuracies)
+    assert (len(runs), fell.any()) == (10, False)
+    deficits = np.maximum.accumulate(accuracies, axis=1) - accuracies
+    assert deficits.max() == pytest.approx(1.50, abs=0.005)
+    assert deficits[:, -1].max() == pytest.approx(0.15, abs=0.005)
+    shorter = studied("original_cosine")["test"][:, -1]
+    for ends, expected in ((accuracies[:, -1], [98.68, 98.83]), (shorter, [98.87, 99.13])):
+        assert [ends.min(), ends.max()] == pytest.approx(expected, abs=0.005)
+    gains, norms = np.array([[[row[3], row[8]] for row in run["dynamics"]] for run in runs]).T
+    assert (gains > 1).any(axis=0).all()
+    passed = np.argmax(gains > 1, axis=0) + 1
+    assert (passed.min(), passed.max()) == (27, 64)
+    assert gains.max() == pytest.approx(1.31, abs=0.005)
+    for epoch in (60, 90):
+        at_rest = norms[epoch - 1].round()
+        assert (at_rest.min(), at_rest.max()) == (213, 219)
+    at_passing = norms[passed - 1, np.arange(10)].round()
+    assert (at_passing.min(), at_passing.max()) == (184, 215)
+
+
 def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
     """In how many falls a run's value is larger than the median of all, or like, that stand."""
     for alike in (False, True):
