@@ -332,6 +332,9 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     fallen = [(gain, time) for gain, time in zip(gains[fell], times[fell], strict=True)]
     assert all(gain[time - 1] > 1 for gain, time in fallen)
     assert max(gain[time - 2] for gain, time in fallen[:10]) == pytest.approx(1.92, abs=0.005)
+    assert sum(gain[time - 2] <= 1.31 for gain, time in fallen) == 6
+    standing = gains[soft][~fell[soft]].max(axis=1)
+    assert sorted(standing) == pytest.approx([1.21, 1.95], abs=0.005)
     before = [gain[time - 2] for gain, time in fallen if gain[time - 2] < 1]
     assert before == pytest.approx([0.79, 0.98, 0.91], abs=0.005)
     assert (times - passed)[hard].max() == 11
@@ -385,17 +388,29 @@ def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
     deficits = np.maximum.accumulate(accuracies, axis=1) - accuracies
     assert deficits.max() == pytest.approx(1.50, abs=0.005)
     assert deficits[:, -1].max() == pytest.approx(0.15, abs=0.005)
-    shorter = studied("original_cosine")["test"][:, -1]
-    for ends, expected in ((accuracies[:, -1], [98.68, 98.83]), (shorter, [98.87, 99.13])):
-        assert [ends.min(), ends.max()] == pytest.approx(expected, abs=0.005)
+    ends = accuracies[:, -1]
+    assert [ends.min(), ends.max()] == pytest.approx([98.68, 98.83], abs=0.005)
+    lower = studied("original_cosine")["test"][:10, -1] - ends
+    assert [lower.min(), lower.max()] == pytest.approx([0.09, 0.31], abs=0.005)
+    right = curves(runs)["train"] == 100
+    assert right[:, 66:].all()
+    since = np.argmin(right[:, ::-1], axis=1)  # epochs, counted from the last one
+    assert (91 - since.max(), 91 - since.min()) == (59, 67)
     gains, norms = np.array([[[row[3], row[8]] for row in run["dynamics"]] for run in runs]).T
     assert (gains > 1).any(axis=0).all()
     passed = np.argmax(gains > 1, axis=0) + 1
     assert (passed.min(), passed.max()) == (27, 64)
     assert gains.max() == pytest.approx(1.31, abs=0.005)
-    for epoch in (60, 90):
-        at_rest = norms[epoch - 1].round()
-        assert (at_rest.min(), at_rest.max()) == (213, 219)
+    assert (np.argmax(gains, axis=0) >= 81).sum() == 9
+    assert (1 + np.cos(np.pi * 82 / 90)) / 2 < 0.02
+    above_1 = (gains[:45] > 1).sum(axis=0)
+    assert ((above_1 > 0).sum(), above_1[above_1 > 0].min(), above_1.max()) == (7, 1, 8)
+    assert gains[:45].max() == pytest.approx(1.18, abs=0.005)
+    assert (norms[59].round().min(), norms[59].round().max()) == (213, 219)
+    assert (norms[89] - norms[59]).max() < 0.8
+    assert (norms[89] / norms[59]).max() < 1.004
+    growth = gains[89] / gains[59] - 1
+    assert [growth.min(), growth.max()] == pytest.approx([0.03, 0.22], abs=0.005)
     at_passing = norms[passed - 1, np.arange(10)].round()
     assert (at_passing.min(), at_passing.max()) == (184, 215)
 
