@@ -48,11 +48,26 @@ def study(path: Path) -> list[dict[str, Any]]:
             ]
             for split in TOTALS
         }
+        if "dynamics" in run:
+            named = zip(
+                content["dynamics_columns"], zip(*run["dynamics"], strict=True), strict=True
+            )
+            run["dynamics"] = dict(named)
     return sorted(content["runs"], key=lambda run: run["config"]["seed"])
 
 
 def curves(runs: list[dict[str, Any]]) -> Curves:
     return {split: np.array([run["curves"][split] for run in runs]) for split in TOTALS}
+
+
+def dynamics(runs: list[dict[str, Any]], *names: str) -> list[Array]:
+    """Return each of the named quantities as an array of runs and epochs."""
+    return [np.array([run["dynamics"][name] for run in runs]) for name in names]
+
+
+def deficits(accuracies: Array) -> Array:
+    """Return by how much each accuracy lies below the highest of its run so far."""
+    return np.maximum.accumulate(accuracies, axis=1) - accuracies
 
 
 def studied(name: str) -> Curves:
@@ -284,7 +299,7 @@ def test_table_of_the_shown_run_and_what_is_said_of_it() -> None:
     # Every 25 of 550 steps; the columns are step, loss, gradient norm, mean and largest |c|.
     norm, mean, largest = np.moveaxis(steps.reshape(90, 22, 5), 2, 0)[2:]
     accuracy = np.array(run["curves"]["test"])
-    gain, saturated = np.array([[row[3], row[4]] for row in run["dynamics"]]).T
+    gain, saturated = (values[0] for values in dynamics([run], "gain", "saturated"))
     for epoch, *cells in rows("run"):
         index = int(epoch) - 1
         expected = (
@@ -324,8 +339,7 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert (fell[hard].all(), fell[soft].sum()) == (True, 8)
     assert (times[hard].min(), times[hard].max()) == (20, 36)
     assert (times[soft][fell[soft]].min(), times[soft][fell[soft]].max()) == (40, 90)
-    dynamics = np.array([[row[3:5] + row[8:] for row in run["dynamics"]] for run in runs])
-    gains, saturated, norms = np.moveaxis(dynamics, 2, 0)
+    gains, saturated, norms = dynamics(runs, "gain", "saturated", "recurrent_norm")
     passed = np.argmax(gains > 1, axis=1) + 1
     assert (passed[hard].min(), passed[hard].max()) == (20, 30)
     assert (passed[soft].min(), passed[soft].max()) == (37, 53)
@@ -343,14 +357,14 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     at_passing = norms[np.arange(20), passed - 1].round()
     assert [at_passing[gates].min() for gates in (hard, soft)] == [173, 236]
     assert [at_passing[gates].max() for gates in (hard, soft)] == [213, 283]
-    deficits = np.maximum.accumulate(accuracies, axis=1) - accuracies
-    last = np.array([deficit[time - 2] for deficit, time in zip(deficits, times, strict=True)])
+    below_highest = deficits(accuracies)
+    last = below_highest[np.arange(20), times - 2]
     assert [last[fell].min(), last[fell].max()] == pytest.approx([0.5, 1.8], abs=0.05)
     for values, expected in (
         (gains, [(17, 18), (15, 16)]),
         (saturated, [(15, 18), (14, 16)]),
         (norms, [(15, 18), (11, 16)]),
-        (deficits, [(18, 18), (14, 16)]),
+        (below_highest, [(18, 18), (14, 16)]),
     ):
         assert [*larger_before_falls(values, times, fell)] == expected
 
@@ -364,18 +378,18 @@ def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
     assert (times.min(), times.max()) == (37, 79)
     later = times - falls(curves(collapse()["original"])["test"])[0]
     assert (later.min(), later.max()) == (3, 47)
-    below = accuracies.max(axis=1) - accuracies[:, -1]
+    below = deficits(accuracies)[:, -1]
     assert [below.min(), below.max()] == pytest.approx([2.0, 46.3], abs=0.05)
-    gains, norms = np.array([[[row[3], row[8]] for row in run["dynamics"]] for run in runs]).T
-    passed = np.argmax(gains > 1, axis=0) + 1
+    gains, norms = dynamics(runs, "gain", "recurrent_norm")
+    passed = np.argmax(gains > 1, axis=1) + 1
     assert (passed.min(), passed.max()) == (21, 33)
     assert ((times - passed).min(), (times - passed).max()) == (9, 48)
     own = np.arange(10)
-    assert (gains[times - 1, own] > 1).all()
-    before = gains[times - 2, own]
+    assert (gains[own, times - 1] > 1).all()
+    before = gains[own, times - 2]
     assert [before.min(), before.max()] == pytest.approx([1.54, 3.52], abs=0.005)
-    assert (np.diff(norms, axis=0) > 0).all()
-    at_passing = norms[passed - 1, own].round()
+    assert (np.diff(norms) > 0).all()
+    at_passing = norms[own, passed - 1].round()
     assert (at_passing.min(), at_passing.max()) == (184, 226)
 
 
@@ -385,9 +399,9 @@ def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
     accuracies = curves(runs)["test"]
     _, fell = falls(accuracies)
     assert (len(runs), fell.any()) == (10, False)
-    deficits = np.maximum.accumulate(accuracies, axis=1) - accuracies
-    assert deficits.max() == pytest.approx(1.50, abs=0.005)
-    assert deficits[:, -1].max() == pytest.approx(0.15, abs=0.005)
+    below = deficits(accuracies)
+    assert below.max() == pytest.approx(1.50, abs=0.005)
+    assert below[:, -1].max() == pytest.approx(0.15, abs=0.005)
     ends = accuracies[:, -1]
     assert [ends.min(), ends.max()] == pytest.approx([98.68, 98.83], abs=0.005)
     lower = studied("original_cosine")["test"][:10, -1] - ends
@@ -396,22 +410,22 @@ def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
     assert right[:, 66:].all()
     since = np.argmin(right[:, ::-1], axis=1)  # epochs, counted from the last one
     assert (91 - since.max(), 91 - since.min()) == (59, 67)
-    gains, norms = np.array([[[row[3], row[8]] for row in run["dynamics"]] for run in runs]).T
-    assert (gains > 1).any(axis=0).all()
-    passed = np.argmax(gains > 1, axis=0) + 1
+    gains, norms = dynamics(runs, "gain", "recurrent_norm")
+    assert (gains > 1).any(axis=1).all()
+    passed = np.argmax(gains > 1, axis=1) + 1
     assert (passed.min(), passed.max()) == (27, 64)
     assert gains.max() == pytest.approx(1.31, abs=0.005)
-    assert (np.argmax(gains, axis=0) >= 81).sum() == 9
+    assert (np.argmax(gains, axis=1) >= 81).sum() == 9
     assert (1 + np.cos(np.pi * 82 / 90)) / 2 < 0.02
-    above_1 = (gains[:45] > 1).sum(axis=0)
+    above_1 = (gains[:, :45] > 1).sum(axis=1)
     assert ((above_1 > 0).sum(), above_1[above_1 > 0].min(), above_1.max()) == (7, 1, 8)
-    assert gains[:45].max() == pytest.approx(1.18, abs=0.005)
-    assert (norms[59].round().min(), norms[59].round().max()) == (213, 219)
-    assert (norms[89] - norms[59]).max() < 0.8
-    assert (norms[89] / norms[59]).max() < 1.004
-    growth = gains[89] / gains[59] - 1
+    assert gains[:, :45].max() == pytest.approx(1.18, abs=0.005)
+    assert (norms[:, 59].round().min(), norms[:, 59].round().max()) == (213, 219)
+    assert (norms[:, 89] - norms[:, 59]).max() < 0.8
+    assert (norms[:, 89] / norms[:, 59]).max() < 1.004
+    growth = gains[:, 89] / gains[:, 59] - 1
     assert [growth.min(), growth.max()] == pytest.approx([0.03, 0.22], abs=0.005)
-    at_passing = norms[passed - 1, np.arange(10)].round()
+    at_passing = norms[np.arange(10), passed - 1].round()
     assert (at_passing.min(), at_passing.max()) == (184, 215)
 
 
@@ -436,7 +450,6 @@ def test_table_of_gains() -> None:
         for name in ("original", "document")
         for run in groups.get(name, ())
     ]
-    column = 3  # of `dynamics`
     found = rows("gains")
     if not planned(groups, "original", "document"):
         assert found == []
@@ -444,7 +457,7 @@ def test_table_of_gains() -> None:
     fallen = [(run, time) for run, time, fell in plain if fell]
     larger: dict[int, list[bool]] = {2: [], 3: []}  # by the column of cells
     for (label, *cells), (run, time) in zip(found[:-1], fallen, strict=True):
-        own, variant = run["dynamics"][time - 2][column], run["config"]["variant"]
+        own, variant = run["dynamics"]["gain"][time - 2], run["config"]["variant"]
         standing = [other for other, when, fell in plain if not fell or when > time]
         alike = [other for other in standing if other["config"]["variant"] == variant]
         assert label == f"`{variant}`, seed {run['config']['seed']}"
@@ -454,7 +467,7 @@ def test_table_of_gains() -> None:
             if not others:
                 assert cells[number] == ""
                 continue
-            gain = np.median([other["dynamics"][time - 2][column] for other in others])
+            gain = np.median([other["dynamics"]["gain"][time - 2] for other in others])
             shown(cells[number], float(gain))
             larger[number].append(own > gain)
     for number, signs in larger.items():
