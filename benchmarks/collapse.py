@@ -1,4 +1,4 @@
-"""What 90 epochs show of the collapse: tables and pictures of `results/collapse.json`.
+"""What 90 epochs show of the collapse: tables and pictures of `results/collapse/*.json`.
 
 The runs are made by the command that docs/protocol.md names; nothing is trained here.
 `results/collapse.csv` is the `dynamics.csv` of one of them.
@@ -22,7 +22,7 @@ from benchmarks.verdicts import NOTHING, arithmetic, p_value, share
 from lstm_mnist.recording import STEPS
 from lstm_mnist.studies import pooling, protocol, records, statistics
 
-PATH = record.FOLDER / "collapse.json"
+RUNS = record.FOLDER / "collapse"  # a file for each variant
 EPOCHS = (30, 60, 90)
 SEEDS = range(10)  # planned of each variant
 # Variants by their gates: plain, clipped, and with a falling rate.
@@ -39,9 +39,11 @@ UNFINISHED = "| not before all planned runs are there |\n|---|\n"
 Groups = Mapping[str, list[records.Record]]
 
 
-def read(path: Path = PATH) -> Groups:
-    """Return the study's runs by variant; empty until the study is made."""
-    return pooling.pooled(records.read([path], diverged=True)) if path.exists() else {}
+def read(folder: Path = RUNS) -> Groups:
+    """Return the study's runs by variant, of those variants of which there are runs."""
+    paths = (folder / f"{name}.json" for name in itertools.chain(*ARMS.values()))
+    there = [path for path in paths if path.exists()]
+    return pooling.pooled(records.read(there, diverged=True))
 
 
 def complete(groups: Groups, names: Iterable[str]) -> bool:

@@ -242,9 +242,10 @@ def test_table_of_the_reported_pair() -> None:
 
 
 def collapse() -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in study(ROOT / "benchmarks" / "results" / "collapse.json"):
-        groups.setdefault(run["config"]["variant"], []).append(run)
+    files = (ROOT / "benchmarks" / "results" / "collapse").glob("*.json")
+    groups = {path.stem: study(path) for path in files}
+    for name, runs in groups.items():
+        assert {run["config"]["variant"] for run in runs} == {name}
     return groups
 
 

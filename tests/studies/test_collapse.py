@@ -138,5 +138,5 @@ def test_picture_and_nothing(groups: dict[str, list[records.Record]], tmp_path: 
     collapse.draw(groups, tmp_path / "falls.svg")
     picture = (tmp_path / "falls.svg").read_text(encoding="utf-8")
     assert "<svg" in picture
-    assert collapse.read(tmp_path / "none.json") == {}
+    assert collapse.read(tmp_path / "none") == {}
     assert collapse.table_of_falls({}) == verdicts.NOTHING
