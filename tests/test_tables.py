@@ -430,6 +430,40 @@ def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
     assert (at_passing.min(), at_passing.max()) == (184, 215)
 
 
+def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
+    groups = collapse()
+    runs = groups["document_clipped"]
+    assert planned(groups, "document_clipped")
+    accuracies = curves(runs)["test"]
+    times, fell = falls(accuracies)
+    assert [*times[fell]] == [83]
+    below = deficits(accuracies)
+    assert [*below[below >= 1.999]] == pytest.approx([2.07], abs=0.005)
+    assert accuracies[fell, 83] == 98.1
+    deepest = below[~fell].max(axis=1)
+    assert [deepest.min(), deepest.max()] == pytest.approx([0.83, 1.91], abs=0.005)
+    assert [below[:, -1].min(), below[:, -1].max()] == pytest.approx([0.42, 0.92], abs=0.005)
+    ends = accuracies[:, -1]
+    assert [ends.min(), ends.max()] == pytest.approx([97.78, 98.29], abs=0.005)
+    gains, norms = dynamics(runs, "gain", "recurrent_norm")
+    passed = np.argmax(gains > 1, axis=1) + 1
+    assert (passed.min(), passed.max()) == (39, 53)
+    assert [*(times - passed)[fell]] == [44]
+    assert [*gains[fell, 81]] == pytest.approx([1.13], abs=0.005)
+    assert gains[fell, 82] > 1
+    largest = gains[~fell].max(axis=1)
+    assert [largest.min(), largest.max()] == pytest.approx([1.38, 1.97], abs=0.005)
+    above_1 = (gains[~fell] > 1).sum(axis=1)
+    assert (above_1.min(), above_1.max()) == (28, 48)
+    assert (np.diff(norms) > 0).all()
+    at_passing = norms[np.arange(10), passed - 1].round()
+    assert (at_passing.min(), at_passing.max()) == (248, 289)
+    last = norms[:, -1].round()
+    assert (last.min(), last.max()) == (364, 371)
+    (plain,) = dynamics(groups["document"], "recurrent_norm")
+    assert (plain[:, -1].min().round(), plain[:, -1].max().round()) == (360, 402)
+
+
 def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
     """In how many falls a run's value is larger than the median of all, or like, that stand."""
     for alike in (False, True):
