@@ -460,8 +460,13 @@ def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
     assert (at_passing.min(), at_passing.max()) == (248, 289)
     last = norms[:, -1].round()
     assert (last.min(), last.max()) == (364, 371)
-    (plain,) = dynamics(groups["document"], "recurrent_norm")
-    assert (plain[:, -1].min().round(), plain[:, -1].max().round()) == (360, 402)
+    plain = curves(groups["document"])["test"]
+    times, fell = falls(plain)
+    (plain_norms,) = dynamics(groups["document"], "recurrent_norm")
+    before = plain_norms[fell, times[fell] - 2].round()
+    assert (before.min(), before.max()) == (251, 361)
+    by_1_5 = [(deficits(each).max(axis=1) > 1.4999).sum() for each in (accuracies, plain)]
+    assert by_1_5 == [4, 9]
 
 
 def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
