@@ -20,7 +20,7 @@ from scipy import stats
 from benchmarks import record
 from benchmarks.verdicts import NOTHING, arithmetic, p_value, share
 from lstm_mnist.recording import STEPS
-from lstm_mnist.studies import pooling, protocol, records, statistics
+from lstm_mnist.studies import protocol, records, statistics
 
 RUNS = record.FOLDER / "collapse"  # a file for each variant
 EPOCHS = (30, 60, 90)
@@ -41,9 +41,7 @@ Groups = Mapping[str, list[records.Record]]
 
 def read(folder: Path = RUNS) -> Groups:
     """Return the study's runs by variant, of those variants of which there are runs."""
-    paths = (folder / f"{name}.json" for name in itertools.chain(*ARMS.values()))
-    there = [path for path in paths if path.exists()]
-    return pooling.pooled(records.read(there, diverged=True))
+    return record.studied(folder, itertools.chain(*ARMS.values()))
 
 
 def complete(groups: Groups, names: Iterable[str]) -> bool:

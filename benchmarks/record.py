@@ -3,11 +3,12 @@
 import datetime
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lstm_mnist.studies import pooling, records
 from lstm_mnist.system import files, runtime
 
 FOLDER = Path(__file__).parent / "results"
@@ -34,6 +35,13 @@ def kept(path: Path, circumstances: dict[str, Any]) -> dict[str, Any]:
         if written[name] != circumstances[name]:
             raise SystemExit(f"{path} was made with another {name}: move it away to begin anew")
     return written
+
+
+def studied(folder: Path, labels: Iterable[str]) -> dict[str, list[records.Record]]:
+    """Return the runs of a folder's study files by label, of those labels that have a file."""
+    paths = (folder / f"{label}.json" for label in labels)
+    there = [path for path in paths if path.exists()]
+    return pooling.pooled(records.read(there, diverged=True))
 
 
 def spread(values: Sequence[float], *, digits: int = 2) -> str:

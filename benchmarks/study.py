@@ -29,7 +29,7 @@ from benchmarks import (
 )
 from benchmarks import chinese as words
 from lstm_mnist import config
-from lstm_mnist.studies import plots, pooling, protocol, records, reference, report, summary, text
+from lstm_mnist.studies import plots, protocol, records, reference, report, summary, text
 from lstm_mnist.system import files
 
 ROOT = Path(__file__).parents[1]
@@ -92,9 +92,7 @@ def committed() -> Groups:
         for network in config.NETWORKS
         for variant in config.VARIANTS
     )
-    files = (records.COMMITTED / f"{label}.json" for label in labels)
-    there = [file for file in files if file.exists()]
-    return pooling.pooled(records.read(there, diverged=True))
+    return record.studied(records.COMMITTED, labels)
 
 
 def is_chinese(page: Path) -> bool:

@@ -4,6 +4,7 @@ Nothing of the package is imported here, so that a mistake in its statistics doe
 itself.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -241,6 +242,7 @@ def test_table_of_the_reported_pair() -> None:
         assert (finals["train"][reached[1]] > 99.0).all()
 
 
+@functools.cache
 def collapse() -> dict[str, list[dict[str, Any]]]:
     files = (ROOT / "benchmarks" / "results" / "collapse").glob("*.json")
     groups = {path.stem: study(path) for path in files}
