@@ -66,6 +66,16 @@ def dynamics(runs: list[dict[str, Any]], *names: str) -> list[Array]:
     return [np.array([run["dynamics"][name] for run in runs]) for name in names]
 
 
+def extremes(values: Array) -> list[float]:
+    return [values.min(), values.max()]
+
+
+def first_above_1(gains: Array) -> Array:
+    """Return the epoch in which the gain of each run first exceeds 1, as it does in all of them."""
+    assert (gains > 1).any(axis=1).all()
+    return np.argmax(gains > 1, axis=1) + 1
+
+
 def deficits(accuracies: Array) -> Array:
     """Return by how much each accuracy lies below the highest of its run so far."""
     return np.maximum.accumulate(accuracies, axis=1) - accuracies
@@ -340,12 +350,12 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert [below[~near].min(), below.max()] == pytest.approx([2.4, 46.5], abs=0.05)
     times, fell = falls(accuracies)
     assert (fell[hard].all(), fell[soft].sum()) == (True, 8)
-    assert (times[hard].min(), times[hard].max()) == (20, 36)
-    assert (times[soft][fell[soft]].min(), times[soft][fell[soft]].max()) == (40, 90)
+    assert extremes(times[hard]) == [20, 36]
+    assert extremes(times[soft][fell[soft]]) == [40, 90]
     gains, saturated, norms = dynamics(runs, "gain", "saturated", "recurrent_norm")
-    passed = np.argmax(gains > 1, axis=1) + 1
-    assert (passed[hard].min(), passed[hard].max()) == (20, 30)
-    assert (passed[soft].min(), passed[soft].max()) == (37, 53)
+    passed = first_above_1(gains)
+    assert extremes(passed[hard]) == [20, 30]
+    assert extremes(passed[soft]) == [37, 53]
     fallen = [(gain, time) for gain, time in zip(gains[fell], times[fell], strict=True)]
     assert all(gain[time - 1] > 1 for gain, time in fallen)
     assert max(gain[time - 2] for gain, time in fallen[:10]) == pytest.approx(1.92, abs=0.005)
@@ -358,11 +368,11 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert (times - passed)[soft][fell[soft]].max() == 49
     assert (np.diff(norms) > 0).all()
     at_passing = norms[np.arange(20), passed - 1].round()
-    assert [at_passing[gates].min() for gates in (hard, soft)] == [173, 236]
-    assert [at_passing[gates].max() for gates in (hard, soft)] == [213, 283]
+    assert extremes(at_passing[hard]) == [173, 213]
+    assert extremes(at_passing[soft]) == [236, 283]
     below_highest = deficits(accuracies)
     last = below_highest[np.arange(20), times - 2]
-    assert [last[fell].min(), last[fell].max()] == pytest.approx([0.5, 1.8], abs=0.05)
+    assert extremes(last[fell]) == pytest.approx([0.5, 1.8], abs=0.05)
     for values, expected in (
         (gains, [(17, 18), (15, 16)]),
         (saturated, [(15, 18), (14, 16)]),
@@ -378,22 +388,22 @@ def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
     accuracies = curves(runs)["test"]
     times, fell = falls(accuracies)
     assert fell.all()
-    assert (times.min(), times.max()) == (37, 79)
+    assert extremes(times) == [37, 79]
     later = times - falls(curves(collapse()["original"])["test"])[0]
-    assert (later.min(), later.max()) == (3, 47)
+    assert extremes(later) == [3, 47]
     below = deficits(accuracies)[:, -1]
-    assert [below.min(), below.max()] == pytest.approx([2.0, 46.3], abs=0.05)
+    assert extremes(below) == pytest.approx([2.0, 46.3], abs=0.05)
     gains, norms = dynamics(runs, "gain", "recurrent_norm")
-    passed = np.argmax(gains > 1, axis=1) + 1
-    assert (passed.min(), passed.max()) == (21, 33)
-    assert ((times - passed).min(), (times - passed).max()) == (9, 48)
+    passed = first_above_1(gains)
+    assert extremes(passed) == [21, 33]
+    assert extremes(times - passed) == [9, 48]
     own = np.arange(10)
     assert (gains[own, times - 1] > 1).all()
     before = gains[own, times - 2]
-    assert [before.min(), before.max()] == pytest.approx([1.54, 3.52], abs=0.005)
+    assert extremes(before) == pytest.approx([1.54, 3.52], abs=0.005)
     assert (np.diff(norms) > 0).all()
     at_passing = norms[own, passed - 1].round()
-    assert (at_passing.min(), at_passing.max()) == (184, 226)
+    assert extremes(at_passing) == [184, 226]
 
 
 def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
@@ -406,30 +416,29 @@ def test_what_is_said_of_runs_to_90_epochs_with_a_falling_rate() -> None:
     assert below.max() == pytest.approx(1.50, abs=0.005)
     assert below[:, -1].max() == pytest.approx(0.15, abs=0.005)
     ends = accuracies[:, -1]
-    assert [ends.min(), ends.max()] == pytest.approx([98.68, 98.83], abs=0.005)
+    assert extremes(ends) == pytest.approx([98.68, 98.83], abs=0.005)
     lower = studied("original_cosine")["test"][:10, -1] - ends
-    assert [lower.min(), lower.max()] == pytest.approx([0.09, 0.31], abs=0.005)
+    assert extremes(lower) == pytest.approx([0.09, 0.31], abs=0.005)
     right = curves(runs)["train"] == 100
     assert right[:, 66:].all()
     since = np.argmin(right[:, ::-1], axis=1)  # epochs, counted from the last one
-    assert (91 - since.max(), 91 - since.min()) == (59, 67)
+    assert extremes(91 - since) == [59, 67]
     gains, norms = dynamics(runs, "gain", "recurrent_norm")
-    assert (gains > 1).any(axis=1).all()
-    passed = np.argmax(gains > 1, axis=1) + 1
-    assert (passed.min(), passed.max()) == (27, 64)
+    passed = first_above_1(gains)
+    assert extremes(passed) == [27, 64]
     assert gains.max() == pytest.approx(1.31, abs=0.005)
     assert (np.argmax(gains, axis=1) >= 81).sum() == 9
     assert (1 + np.cos(np.pi * 82 / 90)) / 2 < 0.02
     above_1 = (gains[:, :45] > 1).sum(axis=1)
     assert ((above_1 > 0).sum(), above_1[above_1 > 0].min(), above_1.max()) == (7, 1, 8)
     assert gains[:, :45].max() == pytest.approx(1.18, abs=0.005)
-    assert (norms[:, 59].round().min(), norms[:, 59].round().max()) == (213, 219)
+    assert extremes(norms[:, 59].round()) == [213, 219]
     assert (norms[:, 89] - norms[:, 59]).max() < 0.8
     assert (norms[:, 89] / norms[:, 59]).max() < 1.004
     growth = gains[:, 89] / gains[:, 59] - 1
-    assert [growth.min(), growth.max()] == pytest.approx([0.03, 0.22], abs=0.005)
+    assert extremes(growth) == pytest.approx([0.03, 0.22], abs=0.005)
     at_passing = norms[np.arange(10), passed - 1].round()
-    assert (at_passing.min(), at_passing.max()) == (184, 215)
+    assert extremes(at_passing) == [184, 215]
 
 
 def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
@@ -443,30 +452,30 @@ def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
     assert [*below[below >= 1.999]] == pytest.approx([2.07], abs=0.005)
     assert accuracies[fell, 83] == 98.1
     deepest = below[~fell].max(axis=1)
-    assert [deepest.min(), deepest.max()] == pytest.approx([0.83, 1.91], abs=0.005)
-    assert [below[:, -1].min(), below[:, -1].max()] == pytest.approx([0.42, 0.92], abs=0.005)
+    assert extremes(deepest) == pytest.approx([0.83, 1.91], abs=0.005)
+    assert extremes(below[:, -1]) == pytest.approx([0.42, 0.92], abs=0.005)
     ends = accuracies[:, -1]
-    assert [ends.min(), ends.max()] == pytest.approx([97.78, 98.29], abs=0.005)
+    assert extremes(ends) == pytest.approx([97.78, 98.29], abs=0.005)
     gains, norms = dynamics(runs, "gain", "recurrent_norm")
-    passed = np.argmax(gains > 1, axis=1) + 1
-    assert (passed.min(), passed.max()) == (39, 53)
+    passed = first_above_1(gains)
+    assert extremes(passed) == [39, 53]
     assert [*(times - passed)[fell]] == [44]
     assert [*gains[fell, 81]] == pytest.approx([1.13], abs=0.005)
     assert gains[fell, 82] > 1
     largest = gains[~fell].max(axis=1)
-    assert [largest.min(), largest.max()] == pytest.approx([1.38, 1.97], abs=0.005)
+    assert extremes(largest) == pytest.approx([1.38, 1.97], abs=0.005)
     above_1 = (gains[~fell] > 1).sum(axis=1)
-    assert (above_1.min(), above_1.max()) == (28, 48)
+    assert extremes(above_1) == [28, 48]
     assert (np.diff(norms) > 0).all()
     at_passing = norms[np.arange(10), passed - 1].round()
-    assert (at_passing.min(), at_passing.max()) == (248, 289)
+    assert extremes(at_passing) == [248, 289]
     last = norms[:, -1].round()
-    assert (last.min(), last.max()) == (364, 371)
+    assert extremes(last) == [364, 371]
     plain = curves(groups["document"])["test"]
     times, fell = falls(plain)
     (plain_norms,) = dynamics(groups["document"], "recurrent_norm")
     before = plain_norms[fell, times[fell] - 2].round()
-    assert (before.min(), before.max()) == (251, 361)
+    assert extremes(before) == [251, 361]
     by_1_5 = [(deficits(each).max(axis=1) > 1.4999).sum() for each in (accuracies, plain)]
     assert by_1_5 == [4, 9]
 
