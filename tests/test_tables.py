@@ -471,6 +471,19 @@ def test_what_is_said_of_the_falling_rate_with_either_gates() -> None:
     assert extremes(growth) == pytest.approx([0.03, 0.22], abs=0.005)
 
 
+def test_what_is_said_beside_the_tests_of_falls() -> None:
+    groups = {name: curves(runs)["test"] for name, runs in collapse().items()}
+    for name, half in (("original", 32), ("original_clipped", 43), ("document", 56)):
+        times, fell = falls(groups[name])
+        assert sorted(times[fell])[4] == half
+    deepest = {name: deficits(accuracies).max(axis=1) for name, accuracies in groups.items()}
+    by_1 = {name: int((each > 0.9999).sum()) for name, each in deepest.items()}
+    assert (by_1["original_cosine"], by_1["stable"]) == (1, 0)
+    assert (by_1["original"], by_1["document"], by_1["document_clipped"]) == (10, 10, 7)
+    assert deepest["stable"].max() < deepest["document_clipped"].min()
+    assert groups["stable"][:, -1].min() > groups["document_clipped"][:, -1].max()
+
+
 def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
     groups = collapse()
     runs = groups["document_clipped"]
