@@ -467,7 +467,7 @@ def test_what_is_said_beside_the_tests_of_falls() -> None:
         times, fell = falls(groups[name])
         assert sorted(times[fell])[4] == half
     deepest = {name: deficits(accuracies).max(axis=1) for name, accuracies in groups.items()}
-    by_1 = {name: int((each > 0.9999).sum()) for name, each in deepest.items()}
+    by_1 = {name: falls(accuracies, 1)[1].sum() for name, accuracies in groups.items()}
     assert (by_1["original_cosine"], by_1["stable"]) == (1, 0)
     assert (by_1["original"], by_1["document"], by_1["document_clipped"]) == (10, 10, 7)
     assert deepest["stable"].max() < deepest["document_clipped"].min()
@@ -508,8 +508,7 @@ def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
     (plain_norms,) = dynamics(groups["document"], "recurrent_norm")
     before = plain_norms[fell, times[fell] - 2].round()
     assert extremes(before) == [251, 361]
-    by_1_5 = [(deficits(each).max(axis=1) > 1.4999).sum() for each in (accuracies, plain)]
-    assert by_1_5 == [4, 9]
+    assert [falls(each, 1.5)[1].sum() for each in (accuracies, plain)] == [4, 9]
 
 
 def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:

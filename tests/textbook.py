@@ -9,11 +9,12 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 
-def falls(test: Array) -> tuple[NDArray[Any], Any]:
+def falls(test: Array, points: float = 2) -> tuple[NDArray[Any], Any]:
     """Return the epochs of first falls, or the last ones, and whether runs fall."""
-    nothing = np.full((len(test), 1), 9.80 + 2)  # a network that names every image 0 has fallen
+    # A network that names every image 0 has fallen.
+    nothing = np.full((len(test), 1), 9.80 + points)
     highest = np.maximum.accumulate(np.hstack([nothing, test]), axis=1)[:, :-1]
-    low: NDArray[np.bool_] = test <= highest - 2
+    low: NDArray[np.bool_] = test <= highest - points
     fell = np.any(low, axis=1)
     return np.where(fell, low.argmax(axis=1) + 1, test.shape[1]), fell
 
