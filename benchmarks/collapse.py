@@ -25,7 +25,7 @@ from lstm_mnist.studies import protocol, records, statistics
 RUNS = record.FOLDER / "collapse"  # a file for each variant
 EPOCHS = (30, 60, 90)
 SEEDS = range(10)  # planned of each variant
-# Variants by their gates: plain, clipped, and with a falling rate.
+# Variants by their gates: plain, clipped, and with a decaying learning rate.
 ARMS = {
     "hard sigmoid": ("original", "original_clipped", "original_cosine"),
     "sigmoid": ("document", "document_clipped", "stable"),
@@ -98,7 +98,7 @@ def table_of_tests(groups: Groups) -> str:
     p = {"/".join(pair): each.p["first fall"] for pair, each in found.items()}
     corrected = statistics.holm(p)
     lines = [
-        "| pair | fell | difference of the shares (95 %) | p (log-rank) | p by Holm |",
+        "| pair | fell | difference of the shares, points (95 %) | p (log-rank) | p by Holm |",
         "|---|--:|--:|--:|--:|",
     ]
     for pair, each in found.items():
@@ -106,7 +106,7 @@ def table_of_tests(groups: Groups) -> str:
         counts = ", ".join(f"{rate.count} of {rate.total}" for rate in fell)
         low, high = each.falls_interval
         lines.append(
-            f"| `{pair[0]}`, `{pair[1]}` | {counts} | {100 * each.falls:+.0f} % "
+            f"| `{pair[0]}`, `{pair[1]}` | {counts} | {100 * each.falls:+.0f} "
             f"({100 * low:+.0f} to {100 * high:+.0f}) | {p_value(each.p['first fall'])} "
             f"| {p_value(corrected['/'.join(pair)])} |"
         )

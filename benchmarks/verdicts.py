@@ -10,8 +10,8 @@ Groups = Mapping[str, Sequence[records.Record]]
 
 NOTHING = "| no runs yet |\n|---|\n"
 MEASURES = (
-    "| {runs} | mean of epochs {first} to {last}, points (95 %) | p | share that falls (95 %) | p "
-    "| ends above (95 %) | p |"
+    "| {runs} | mean of epochs {first} to {last}, points (95 %) | p "
+    "| share that falls, points (95 %) | p | ends above (95 %) | p |"
 )
 
 
@@ -88,7 +88,7 @@ def _row(label: str, compared: statistics.Comparison) -> str:
     corrected = [compared.corrected[name] for name in statistics.MEASURES]
     values = (
         "{:+.2f} ({:+.2f} to {:+.2f})".format(compared.difference, *compared.difference_interval),
-        "{:+.0f} % ({:+.0f} to {:+.0f})".format(
+        "{:+.0f} ({:+.0f} to {:+.0f})".format(
             *(100 * value for value in (compared.falls, *compared.falls_interval))
         ),
         "{:.0f} % ({:.0f} to {:.0f})".format(

@@ -14,7 +14,7 @@ from lstm_mnist.system.errors import UsageError, UserError
 COMMANDS = {
     "train": "train the network and compare with the reported accuracy (the default)",
     "gate": "has the test accuracy dropped? Hold the program against calibrated runs",
-    "verify": "replay a recorded trace of the original script and compare every quantity",
+    "verify": "replay a recorded trace of the original script and compare what comes out",
     "compare": "train many runs, or take finished ones, and judge them by statistics",
     "check": "check the accuracies of finished runs against thresholds",
     "predict": "name the digits in pictures of your own",

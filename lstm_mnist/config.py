@@ -202,7 +202,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "original_epsilon": {"recurrent_activation": "hard_sigmoid", "epsilon": 1e-7},
     "original_cosine": {"recurrent_activation": "hard_sigmoid", "schedule": "cosine"},
     "original_clipped": {"recurrent_activation": "hard_sigmoid", "clip_norm": 1.0},
-    # Two changes in what ran: sigmoid gates, and a learning rate that falls or clipped gradients.
+    # Two changes in what ran: sigmoid gates, and a decaying learning rate or clipped gradients.
     "stable": {"schedule": "cosine"},
     "document_clipped": {"clip_norm": 1.0},
 }

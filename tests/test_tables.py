@@ -18,6 +18,7 @@ from textbook import Array, above, exact, falls, holm, logrank, newcombe, welch,
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 # A network whose logits are not numbers names every image 0.
 ZEROS = {"train": 5_444, "validation": 479, "test": 980}
 TOTALS = {"train": 55_000, "validation": 5_000, "test": 10_000}
@@ -193,6 +194,15 @@ PLAN = {
 }
 
 
+def test_durations_of_the_protocol() -> None:
+    told = re.findall(r"--save=(\S+\.json).* \| (\S+) h \|$", PROTOCOL, re.MULTILINE)
+    assert len(told) == 9
+    for path, hours in told:
+        files = [ROOT / path] if "$variant" not in path else [*(ROOT / path).parent.iterdir()]
+        seconds = sum(run["seconds"] for each in files for run in study(each))
+        shown(hours, seconds / 2 / 3600)
+
+
 def test_no_row_is_missing() -> None:
     def named(name: str) -> set[str]:
         return {row[0].split("`")[1] for row in rows(name) if "`" in row[0]}
@@ -290,7 +300,7 @@ def test_tables_of_falls() -> None:
 
 def test_first_30_of_90_epochs_are_those_of_the_study_of_30() -> None:
     groups = collapse()
-    # document_clipped has no study of 30 epochs, and a falling rate falls otherwise.
+    # document_clipped has no study of 30 epochs, and a cosine over 90 epochs is another one.
     for name in ("original", "document", "original_clipped"):
         shorter = study(ROOT / "lstm_mnist" / "results" / f"{name}.json")
         for long, short in zip(groups[name], shorter, strict=False):
@@ -331,6 +341,11 @@ def test_table_of_the_shown_run_and_what_is_said_of_it() -> None:
     assert np.argmax(accuracy[30:50]) + 31 == 45
     assert accuracy[50:].min() == accuracy[50] < accuracy[:50].min()
     assert np.argmax(accuracy) + 1 == 23
+    jump = np.argmax(norm[50])
+    for values, rise in ((mean, 0.3), (largest, 10)):
+        assert np.argmax(np.diff(values[50]) > rise) + 1 == jump
+    assert extremes(norm[50, jump - 3 : jump]) == pytest.approx([2.7, 4.9], abs=0.05)
+    assert extremes(mean[50, jump - 3 : jump]) == pytest.approx([0.42, 0.44], abs=0.005)
 
 
 def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
@@ -346,6 +361,7 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert extremes(times[hard]) == [20, 36]
     assert extremes(times[soft][fell[soft]]) == [40, 90]
     gains, saturated, norms = dynamics(runs, "gain", "saturated", "recurrent_norm")
+    losses, gradients = dynamics(runs, "loss", "gradient_norm")
     passed = first_above_1(gains)
     assert extremes(passed[hard]) == [20, 30]
     assert extremes(passed[soft]) == [37, 53]
@@ -370,9 +386,13 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
         (gains, [(17, 18), (15, 16)]),
         (saturated, [(15, 18), (14, 16)]),
         (norms, [(15, 18), (11, 16)]),
+        (gradients, [(17, 18), (14, 16)]),
+        (losses, [(18, 18), (13, 16)]),
         (below_highest, [(18, 18), (14, 16)]),
     ):
         assert [*larger_before_falls(values, times, fell)] == expected
+    with_falls_of_the_same_epoch = [*larger_before_falls(gains, times, fell, before=True)]
+    assert with_falls_of_the_same_epoch == [(17, 18), (16, 18)]
 
 
 def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
@@ -405,7 +425,7 @@ def test_what_is_said_of_clipped_runs_to_90_epochs() -> None:
         ("stable", 0.74, 0.08, [98.80, 98.98], [0.01, 0.30]),
     ],
 )
-def test_what_is_said_of_accuracies_to_90_epochs_with_a_falling_rate(
+def test_what_is_said_of_accuracies_to_90_epochs_with_a_decaying_rate(
     variant: str, deepest: float, last: float, ends: list[float], lower: list[float]
 ) -> None:
     accuracies = curves(collapse()[variant])["test"]
@@ -419,7 +439,7 @@ def test_what_is_said_of_accuracies_to_90_epochs_with_a_falling_rate(
     assert extremes(shorter - accuracies[:, -1]) == pytest.approx(lower, abs=0.005)
 
 
-def test_what_is_said_of_gains_with_hard_sigmoids_and_a_falling_rate() -> None:
+def test_what_is_said_of_gains_with_hard_sigmoids_and_a_decaying_rate() -> None:
     runs = collapse()["original_cosine"]
     gains, norms = dynamics(runs, "gain", "recurrent_norm")
     passed = first_above_1(gains)
@@ -434,7 +454,7 @@ def test_what_is_said_of_gains_with_hard_sigmoids_and_a_falling_rate() -> None:
     assert extremes(at_passing) == [184, 215]
 
 
-def test_what_is_said_of_gains_with_sigmoids_and_a_falling_rate() -> None:
+def test_what_is_said_of_gains_with_sigmoids_and_a_decaying_rate() -> None:
     runs = collapse()["stable"]
     gains, norms = dynamics(runs, "gain", "recurrent_norm")
     above_1 = (gains > 1).any(axis=1)
@@ -446,7 +466,7 @@ def test_what_is_said_of_gains_with_sigmoids_and_a_falling_rate() -> None:
     assert sorted(norms[above_1, passed - 1].round()) == [216, 218]
 
 
-def test_what_is_said_of_the_falling_rate_with_either_gates() -> None:
+def test_what_is_said_of_the_decaying_rate_with_either_gates() -> None:
     runs = collapse()["original_cosine"] + collapse()["stable"]
     right = curves(runs)["train"] == 100
     assert right[:, 66:].all()
@@ -469,6 +489,10 @@ def test_what_is_said_beside_the_tests_of_falls() -> None:
     by_1 = {name: falls(accuracies, 1)[1].sum() for name, accuracies in groups.items()}
     assert (by_1["original_cosine"], by_1["stable"]) == (1, 0)
     assert (by_1["original"], by_1["document"], by_1["document_clipped"]) == (10, 10, 7)
+    pair = [groups[name] for name in ("document", "document_clipped")]
+    for points, expected in ((1.5, (50, 8, 75)), (1, (30, -4, 60))):
+        difference = newcombe(*(falls(accuracies, points)[1] for accuracies in pair))
+        assert difference == pytest.approx(expected, abs=0.5)
     assert deepest["stable"].max() < deepest["document_clipped"].min()
     assert groups["stable"][:, -1].min() > groups["document_clipped"][:, -1].max()
 
@@ -510,13 +534,21 @@ def test_what_is_said_of_runs_to_90_epochs_with_sigmoids_and_clipping() -> None:
     assert [falls(each, 1.5)[1].sum() for each in (accuracies, plain)] == [4, 9]
 
 
-def larger_before_falls(values: Any, times: Any, fell: Any) -> Iterator[tuple[int, int]]:
-    """In how many falls a run's value is larger than the median of all, or like, that stand."""
+def larger_before_falls(
+    values: Any, times: Any, fell: Any, *, before: bool = False
+) -> Iterator[tuple[int, int]]:
+    """In how many falls a run's value is larger than the median of all, or like, that stand.
+
+    Those that fall in the same epoch stand `before` it.
+    """
     for alike in (False, True):
         signs = []
         for run in np.flatnonzero(fell):
             epoch = times[run] - 2
             stands = ~fell | (times > times[run])
+            if before:
+                stands |= times == times[run]
+                stands[run] = False
             if alike:
                 stands &= np.arange(20) // 10 == run // 10
             if stands.any():

@@ -26,7 +26,7 @@ _EPOCH = flags.DEFINE_enum(
     gate.Gate.epoch,
     gate.EPOCHS,
     "Epoch that the thresholds are for: best by held-out images, or final. By default final where "
-    "the learning rate falls to 0, and else best: a run may have fallen at its end.",
+    "the learning rate decays to 0, and else best: a run may have fallen at its end.",
 )
 
 

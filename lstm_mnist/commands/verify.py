@@ -1,4 +1,4 @@
-"""Replay a recorded trace of the original script and compare every quantity with it."""
+"""Replay a recorded trace of the original script and compare what comes out."""
 
 import dataclasses
 import json

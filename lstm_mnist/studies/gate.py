@@ -54,7 +54,7 @@ class Gate:
     def judged(self, config: Config) -> str:
         """Return which epoch of runs the thresholds are for.
 
-        The last epoch where the learning rate falls to 0: there it spreads less in the committed
+        The last epoch where the learning rate decays to 0: there it spreads less in the committed
         studies. Else the best one by held-out images, as a run may have fallen at its end.
         """
         return self.epoch or ("final" if config.schedule == "cosine" else "best")

@@ -126,9 +126,9 @@ def measured(compared: statistics.Comparison, others: str = "recorded runs of th
             "{:+.3f} to {:+.3f}".format(*compared.difference_interval),
             "Welch",
         ),
-        "share of runs that fall": (
-            f"{100 * compared.falls:+.0f} %",
-            "{:+.0f} to {:+.0f} %".format(*(100 * end for end in compared.falls_interval)),
+        "share that falls, points": (
+            f"{100 * compared.falls:+.0f}",
+            "{:+.0f} to {:+.0f}".format(*(100 * end for end in compared.falls_interval)),
             "log-rank",
         ),
         "a run ends above one of them": (

@@ -316,7 +316,7 @@ def test_study_file_has_no_networks_to_evaluate(folder: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["original", "original_hidden", "stable"])
 def test_steadier_epoch_is_judged(variant: str) -> None:
-    """By the committed studies, where the learning rate falls to 0, or runs fall."""
+    """By the committed studies, where the learning rate decays to 0, or runs fall."""
     runs = records.read([records.COMMITTED / f"{variant}.json"])
     best, final = (
         statistics.stdev([getattr(run, epoch).test.percent for run in runs])
