@@ -111,7 +111,7 @@ class Config:
     schedule: str = _setting(
         "constant",
         SCRIPT,
-        "Learning rate over the run: constant, or falling to 0 by a cosine.",
+        "Learning rate over the run: constant, or decaying to 0 by a cosine.",
         choices=SCHEDULES,
     )
     # Keras 3 has 1e-7.

@@ -361,7 +361,8 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
     assert extremes(times[hard]) == [20, 36]
     assert extremes(times[soft][fell[soft]]) == [40, 90]
     gains, saturated, norms = dynamics(runs, "gain", "saturated", "recurrent_norm")
-    losses, gradients = dynamics(runs, "loss", "gradient_norm")
+    losses, gradients, all_norms = dynamics(runs, "loss", "gradient_norm", "weight_norm")
+    mean_cells, largest_cells = dynamics(runs, "cell_mean", "cell_max")
     passed = first_above_1(gains)
     assert extremes(passed[hard]) == [20, 30]
     assert extremes(passed[soft]) == [37, 53]
@@ -386,7 +387,10 @@ def test_what_is_said_of_the_plain_runs_to_90_epochs() -> None:
         (gains, [(17, 18), (15, 16)]),
         (saturated, [(15, 18), (14, 16)]),
         (norms, [(15, 18), (11, 16)]),
+        (all_norms, [(14, 18), (13, 16)]),
         (gradients, [(17, 18), (14, 16)]),
+        (mean_cells, [(15, 18), (10, 16)]),
+        (largest_cells, [(15, 18), (8, 16)]),
         (losses, [(18, 18), (13, 16)]),
         (below_highest, [(18, 18), (14, 16)]),
     ):
