@@ -624,6 +624,22 @@ def test_table_of_networks() -> None:
         assert {run.get("arithmetic", "earlier") for run in runs} == {arithmetic.strip("`")}
 
 
+def test_what_is_said_of_networks_at_the_learning_rate_of_the_script() -> None:
+    for network in ("bilstm", "deep_lstm"):
+        accuracies = studied(f"stable-{network}")["test"]
+        assert (accuracies.max(axis=1) - accuracies[:, -1] < 1.999).all()
+    simple = ("rnn", "birnn", "deep_birnn")
+    accuracies = np.concatenate([studied(f"original-{network}")["test"] for network in simple])
+    best = accuracies.max(axis=1)
+    first = (accuracies.argmax(axis=1) == 0).sum()
+    low = (accuracies[:, -1] < 11.4).sum()
+    told = (
+        f"with {best.min():.0f} to {best.max():.0f} %, is the first in {first} of {len(best)} runs,"
+        f" and {low} end at 11.4 % or less"
+    )
+    assert told in NETWORKS.replace("\n", " ")
+
+
 def sweep(name: str, setting: str) -> dict[tuple[Any, ...], list[float]]:
     """Final test accuracies by cell, learning rate and a setting of a sweep."""
     found: dict[tuple[Any, ...], list[float]] = {}
