@@ -670,3 +670,5 @@ def test_what_is_said_of_short_contexts() -> None:
     )
     assert re.search(told.format(*(finals[n] for n in (1, 7, 14, 28))), NETWORKS.replace("\n", " "))
     assert finals[20] >= REPORTED["test"] > finals[19]
+    without_topmost, all_rows = (studied["lstm", 0.01, rows] for rows in (23, 28))
+    assert max(without_topmost) > min(all_rows)
